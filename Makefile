@@ -1,0 +1,55 @@
+# Archive a day of an organisation's O2 messages and calls into its mailboxes, on this machine, in one command.
+# Options: make demo ITEMS=2000 USERS=25 SEED=1 DAY=2026-11-21 ZONE=Europe/London CORPUS=texts.jsonl.gz PYTHON=python3.12
+
+PYTHON ?=
+ITEMS  ?= 2000
+USERS  ?= 25
+SEED   ?= 1
+ZONE   ?= Europe/London
+DAY    ?=
+CORPUS ?=
+
+bin     := .venv/bin
+options  = --items '$(ITEMS)' --users '$(USERS)' --seed '$(SEED)' --zone '$(ZONE)' \
+           $(if $(DAY),--day '$(DAY)') $(if $(CORPUS),--corpus '$(CORPUS)')
+
+.PHONY: help demo up down test lint lock install
+.DEFAULT_GOAL := help
+
+# Airflow starts in half the time when Python may keep its bytecode.
+unexport PYTHONDONTWRITEBYTECODE
+
+## Say what there is to make.
+help:
+	@awk '/^## /{text = substr($$0, 4)} /^[a-z]+:/{if (text) printf "  make %-8s %s\n", substr($$1, 1, length($$1) - 1), text; text = ""}' $(MAKEFILE_LIST)
+	@sed -n 's/^# Options: /\n  Options: /p' $(MAKEFILE_LIST)
+
+## Archive yesterday from the sandbox into the sandbox's mailboxes with a real Airflow, show the book, end everything.
+demo: install
+	@exec $(bin)/python -m demo demo $(options)
+
+## The same, and leave it running to click around in.
+up: install
+	@exec $(bin)/python -m demo up $(options)
+
+## End what `make up` started.
+down:
+	@test -x $(bin)/python || { echo "Nothing is up: nothing has been set up here."; exit 0; }; exec $(bin)/python -m demo down
+
+## Run every test.
+test: install
+	@exec $(bin)/python -m pytest
+
+## Check style and types.
+lint: install
+	$(bin)/ruff check
+	$(bin)/ruff format --check
+	$(bin)/mypy
+
+## Resolve requirements.txt into requirements.lock, for every Python from 3.11 to 3.14.
+lock: install
+	@exec $(bin)/python demo/install.py lock
+
+## Make .venv from requirements.lock; the others do it by themselves.
+install:
+	@python=$$(demo/find-python '$(PYTHON)') && exec "$$python" demo/install.py install
