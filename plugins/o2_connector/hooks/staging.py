@@ -1,0 +1,460 @@
+"""Staging: one conversation with the place where a window's objects lie, a local directory or an Azure container.
+
+Both are reached through Airflow's ObjectStoragePath. Objects are written once and named by their digest, so an object
+that exists already under a name holds the very bytes that were to be written, and a container with an immutability
+policy accepts everything that happens here: nothing is ever overwritten or deleted.
+
+An object is spooled to a file first and appears under its name in one step, complete or not at all. The shorter way,
+``path.open("xb")``, does not serve evidence: fsspec commits what it has when a ``with`` block is left by an exception,
+and on a local disk the name is visible before the bytes are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
+from urllib.parse import quote, urlsplit
+
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from o2_connector.core.errors import ConnectorError, IntegrityError, RetryError, StopError
+from o2_connector.core.manifest import StagedObject
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection, ObjectStoragePath
+
+BLOCK = 4 * 1024 * 1024
+"""Bytes that are asked of Azure at a time: memory for one object stays within a few of these."""
+
+PARALLEL_BLOCKS = 4
+"""Blocks of one object that are sent to Azure at the same time; adlfs left alone takes thousands."""
+
+SPOOL = ".spool"
+"""Folder below a local root in which objects grow; no object's name has a part that begins with a dot."""
+
+DEFAULT_CONTAINER = "o2-archive"
+
+_PART = re.compile(r"[A-Za-z0-9_~%=+-][A-Za-z0-9._~%=+-]*", re.ASCII)
+_CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}", re.ASCII)
+
+
+def check_name(name: str) -> str:
+    """Return the name of an object, or stop when it could mean something else to a disk, a URL or Azure.
+
+    A part holds letters, digits and ``. _ ~ % = + -`` and does not begin with a dot: no name climbs (``..``), hides,
+    starts at the root, or is cut by a ``?`` or ``#`` in a URL. The limits are those of Azure (1,024 characters) and
+    of Linux (255 a part). StopError, not ItemError: names are made by our own layout, a bad one is a fault in it.
+    """
+    parts = name.split("/")
+    if len(name) > 1024 or not all(_PART.fullmatch(part) and len(part) <= 255 for part in parts):
+        raise StopError(f"staging: {name!r} is no name for an object; report this as a fault of the connector")
+    return name
+
+
+class StagedWriter:
+    """Take the bytes of one object in order and know their digest and size as they pass."""
+
+    def __init__(self, spool: BinaryIO) -> None:
+        self._spool = spool
+        self._digest = hashlib.sha256()
+        self._staged: StagedObject | None = None
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        """Append bytes."""
+        try:
+            self._spool.write(data)
+        except OSError as error:
+            _raise_for_disk(error, "spooling an object")
+        self._digest.update(data)
+        self.size += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """Return the offset of the next byte."""
+        return self.size
+
+    @property
+    def staged(self) -> StagedObject:
+        """Return what the object became; there is nothing to return before the ``with`` block is left."""
+        if self._staged is None:
+            raise RuntimeError("an object is staged when its writer's with block has been left without an error")
+        return self._staged
+
+
+class _VerifiedSource(io.RawIOBase):
+    """Pass an object's bytes on and hold them against its digest and size, before the last of them are handed out."""
+
+    def __init__(self, source: BinaryIO, staged: StagedObject) -> None:
+        self._source = source
+        self._staged = staged
+        self._digest = hashlib.sha256()
+        self._size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with _translated(f"reading {self._staged.name}"):
+            data = self._source.read(len(buffer))
+        self._digest.update(data)
+        self._size += len(data)
+        if (not data and len(buffer)) or self._size >= self._staged.size:
+            self._verify()
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _verify(self) -> None:
+        found = self._digest.hexdigest()
+        if (self._size, found) != (self._staged.size, self._staged.sha256):
+            raise IntegrityError(
+                f"staging: {self._staged.name} was written as {self._staged.size} bytes with sha256"
+                f" {self._staged.sha256}, but {self._size} bytes with sha256 {found} were read"
+            )
+
+    def close(self) -> None:
+        if not self.closed:
+            self._source.close()
+        super().close()
+
+
+class StagingHook(BaseHook):
+    """Write, read and list the objects of staging.
+
+    The connection is one of two that Airflow knows already: ``fs`` with ``{"path": "/a/directory"}`` in its extra, or
+    ``wasb`` with ``container`` (default ``o2-archive``) and ``prefix`` (default none) beside the Azure provider's own
+    settings.
+
+    :param staging_conn_id: id of the connection.
+    """
+
+    conn_name_attr = "staging_conn_id"
+    default_conn_name = "o2_staging"
+
+    def __init__(self, staging_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.staging_conn_id = staging_conn_id
+
+    def get_conn(self) -> ObjectStoragePath:
+        """Return the root below which all objects lie."""
+        return self._root
+
+    @contextmanager
+    def writer(self, stem: str, suffix: str = "", *, expect_sha256: str | None = None) -> Iterator[StagedWriter]:
+        """Open a new object; it exists, named stem + digest + suffix, when the block is left without an error.
+
+        :raises IntegrityError: the bytes have another digest than expected, or the name holds something of another
+            size. Nothing is staged then.
+        """
+        check_name(f"{stem}{'0' * 64}{suffix}")
+        with self._spool() as spool:
+            writer = StagedWriter(spool)
+            yield writer
+            sha256 = writer._digest.hexdigest()
+            if expect_sha256 is not None and sha256 != expect_sha256:
+                raise IntegrityError(
+                    f"staging: {stem}…{suffix} should have sha256 {expect_sha256}, but {writer.size} bytes with"
+                    f" sha256 {sha256} came; nothing was staged"
+                )
+            staged = StagedObject(name=f"{stem}{sha256}{suffix}", sha256=sha256, size=writer.size)
+            with _translated(f"writing {staged.name}"):
+                spool.flush()
+                if self._directory is None:
+                    self._seal_remote(Path(spool.name), staged)
+                else:
+                    os.fsync(spool.fileno())
+                    self._seal_local(Path(spool.name), staged)
+            writer._staged = staged
+
+    def exists(self, name: str) -> bool:
+        """Tell whether an object of this name is staged."""
+        return self.size(name) is not None
+
+    def size(self, name: str) -> int | None:
+        """Return an object's bytes, or None where there is no object of this name."""
+        path = self._path(name)
+        try:
+            with _translated(f"looking up {name}"):
+                info = path.fs.info(path.path, refresh=True)
+        except _Missing:
+            return None
+        return int(info["size"]) if info["type"] == "file" else None
+
+    @contextmanager
+    def reader(self, staged: StagedObject) -> Iterator[BinaryIO]:
+        """Stream an object in constant memory; its end is not handed out unless digest and size are right."""
+        with _translated(f"opening {staged.name}"):
+            path: Any = self._path(staged.name)
+            source = path.open("rb", block_size=BLOCK)
+        with io.BufferedReader(_VerifiedSource(source, staged), BLOCK // 4) as reader:
+            yield cast("BinaryIO", reader)
+
+    @contextmanager
+    def local(self, staged: StagedObject) -> Iterator[Path]:
+        """Lend a verified local file of an object, for random access. Read it, do not change it."""
+        with self.reader(staged) as reader:
+            if self._directory is None:
+                with tempfile.NamedTemporaryFile(prefix="o2-staged-") as copy:
+                    with _translated(f"copying {staged.name} to this worker's disk"):
+                        shutil.copyfileobj(reader, copy, BLOCK)
+                        copy.flush()
+                    yield Path(copy.name)
+            else:
+                while reader.read(BLOCK):
+                    pass
+                yield self._directory / staged.name
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Iterate over the names that begin with a prefix, sorted."""
+        folder = prefix.rpartition("/")[0]
+        if folder:
+            check_name(folder)
+        root = self.get_conn()
+        with _translated(f"listing {prefix or 'everything'}"):
+            if self._directory is None:
+                below = len(root.path) + 1
+                found = [name[below:] for name in root.fs.find((root / folder).path if folder else root.path)]
+            else:
+                found = list(_files_below(self._directory, folder))
+        yield from sorted(name for name in found if name.startswith(prefix))
+
+    def url(self, name: str) -> str:
+        """Return where an object lies, for a person: a URL with no credentials in it."""
+        path = self._path(name)
+        if self._directory is not None:
+            return (self._directory / name).as_uri()
+        account = urlsplit(path.fs.service_client.url)
+        return f"{account.scheme}://{account.netloc}{account.path.rstrip('/')}/{quote(path.path)}"
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Tell whether staging can be reached and, for a local directory, written to."""
+        try:
+            self.size("test-connection")
+        except ConnectorError as error:
+            return False, str(error)
+        if self._directory is not None and not os.access(self._directory, os.W_OK):
+            return False, f"staging: {self._directory} may not be written by this user"
+        return True, f"Staging is at {self.get_conn()}"
+
+    @cached_property
+    def _connection(self) -> Connection:
+        try:
+            return self.get_connection(self.staging_conn_id)
+        except AirflowNotFoundException as error:
+            raise StopError(
+                f"staging: there is no connection {self.staging_conn_id}; make one of type fs (File) with"
+                ' {"path": "/a/directory"} in its extra, or of type wasb (Azure Blob Storage)'
+            ) from error
+
+    @cached_property
+    def _directory(self) -> Path | None:
+        """Return the root as a local directory, or None where staging is an Azure container."""
+        if self._connection.conn_type == "wasb":
+            return None
+        if self._connection.conn_type != "fs":
+            raise StopError(
+                f"staging: connection {self.staging_conn_id} is of type {self._connection.conn_type};"
+                " make it fs (File) or wasb (Azure Blob Storage)"
+            )
+        path = self._connection.extra_dejson.get("path")
+        if not isinstance(path, str) or not os.path.isabs(path):
+            raise StopError(
+                f'staging: connection {self.staging_conn_id} needs an absolute path, {{"path": "/a/directory"}},'
+                " in its extra"
+            )
+        return Path(path)
+
+    @cached_property
+    def _root(self) -> ObjectStoragePath:
+        from airflow.sdk import ObjectStoragePath
+
+        if self._directory is None:
+            return self._azure_root()
+        with _translated(f"making {self._directory}"):
+            self._directory.mkdir(parents=True, exist_ok=True)
+        return ObjectStoragePath(f"file://{self._directory}")
+
+    def _azure_root(self) -> ObjectStoragePath:
+        from airflow.sdk import ObjectStoragePath
+        from airflow.sdk.io import attach, get_fs
+
+        extra = self._connection.extra_dejson
+        container = extra.get("container") or DEFAULT_CONTAINER
+        if not _CONTAINER.fullmatch(container):
+            raise StopError(
+                f"staging: {container!r} in connection {self.staging_conn_id} is no name for an Azure container;"
+                " it takes 3 to 63 lower-case letters, digits and single hyphens"
+            )
+        prefix = (extra.get("prefix") or "").strip("/")
+        if prefix:
+            check_name(prefix)
+        # It writes the headers of every request at INFO; the Azure provider's own hook silences it in the same way.
+        logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
+        with _translated(f"opening container {container}"):
+            # Airflow keeps a file system by connection id as long as a process lives; this one knows the connection
+            # as it is now, with what adlfs cannot find in it by itself.
+            store = attach("abfs", self.staging_conn_id)
+            store.fs = get_fs("abfs", self.staging_conn_id, _account(self._connection))
+            if not store.fs.exists(container):
+                _make_container(store.fs, container)
+        return ObjectStoragePath(f"abfs://{self.staging_conn_id}@{container}/{prefix}".rstrip("/"))
+
+    def _path(self, name: str) -> ObjectStoragePath:
+        return self.get_conn() / check_name(name)
+
+    @contextmanager
+    def _spool(self) -> Iterator[Any]:
+        """Open the file in which an object grows: beside a local root, so that one link moves it under its name."""
+        self.get_conn()
+        with _translated("spooling an object"):
+            folder = None
+            if self._directory is not None:
+                folder = self._directory / SPOOL
+                folder.mkdir(exist_ok=True)
+            spool = tempfile.NamedTemporaryFile(dir=folder, prefix="o2-spool-")  # noqa: SIM115 (closed below)
+        with spool:
+            yield spool
+
+    def _seal_local(self, spool: Path, staged: StagedObject) -> None:
+        root = cast("Path", self._directory)
+        target = root / staged.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        spool.chmod(0o440)
+        try:
+            os.link(spool, target)
+        except FileExistsError:
+            self._accept(staged)
+        # The name is as durable as the bytes only when every folder that leads to it is.
+        for folder in target.relative_to(root).parents:
+            _sync(root / folder)
+
+    def _seal_remote(self, spool: Path, staged: StagedObject) -> None:
+        path = self._path(staged.name)
+        try:
+            # fsspec's "create" becomes If-None-Match: * on the request that makes the blob visible.
+            path.fs.put_file(str(spool), path.path, mode="create", max_concurrency=PARALLEL_BLOCKS)
+        except FileExistsError:
+            self._accept(staged)
+
+    def _accept(self, staged: StagedObject) -> None:
+        """Take what lies under a name for the bytes that were to be written there, if its size says nothing else."""
+        size = self.size(staged.name)
+        if size is None:
+            raise RetryError(f"staging: {staged.name} was refused as existing, but is not there")
+        if size != staged.size:
+            raise IntegrityError(
+                f"staging: {staged.name} should have {staged.size} bytes, but an object of {size} bytes is there"
+            )
+
+
+class _Missing(IntegrityError):
+    """Say that an object that a manifest names is not there."""
+
+
+def _account(connection: Connection) -> dict[str, Any]:
+    """Return what adlfs needs to know of the storage account where only host and login of the connection say it."""
+    extra = connection.extra_dejson
+    host = (connection.host or "").rpartition("//")[2].partition("/")[0]
+    options: dict[str, Any] = {}
+    if not extra.get("account_name"):
+        # With a tenant the login is a client id, and the account is the first label of its host.
+        options["account_name"] = host.partition(".")[0] or connection.login
+    if "." in host and not extra.get("account_host"):
+        options["account_host"] = host
+    return options
+
+
+def _make_container(fs: Any, container: str) -> None:
+    from azure.core.exceptions import ResourceExistsError
+
+    try:
+        fs.mkdir(container)
+    except ValueError as error:
+        # adlfs calls every refusal a bad name and keeps what Azure said as the cause.
+        if error.__cause__ is None:
+            raise
+        if not isinstance(error.__cause__, ResourceExistsError):
+            raise error.__cause__ from None
+
+
+def _files_below(root: Path, folder: str) -> Iterator[str]:
+    def give_up(error: OSError) -> NoReturn:
+        raise error
+
+    with contextlib.suppress(FileNotFoundError):
+        for where, folders, files in os.walk(root / folder, onerror=give_up):
+            folders[:] = [name for name in folders if name != SPOOL]
+            for name in files:
+                yield (Path(where) / name).relative_to(root).as_posix()
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """Raise what went wrong outside as what the caller should do about it."""
+    try:
+        yield
+    except ConnectorError:
+        raise
+    except OSError as error:
+        _raise_for_disk(error, doing)
+    except ValueError as error:
+        raise StopError(f"staging: {doing} failed; correct the staging connection") from error
+    except _azure_errors() as error:
+        _raise_for_azure(error, doing)
+
+
+def _raise_for_disk(error: OSError, doing: str) -> NoReturn:
+    code = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    if isinstance(error, FileNotFoundError):
+        raise _Missing(f"staging: {doing} failed: it is not there") from error
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EOPNOTSUPP):
+        raise StopError(
+            f"staging: {doing} failed ({code}); give the worker's user the right to write there, on a file system"
+            " that knows hard links"
+        ) from error
+    raise RetryError(f"staging: {doing} failed ({code})") from error
+
+
+def _azure_errors() -> tuple[type[Exception], ...]:
+    # Looked up only while an exception passes: importing this module, or working on a directory, loads no Azure.
+    from azure.core.exceptions import AzureError
+
+    return (AzureError,)
+
+
+def _raise_for_azure(error: Exception, doing: str) -> NoReturn:
+    """Sort Azure's answers: https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes."""
+    from azure.core.exceptions import ClientAuthenticationError
+
+    status = getattr(error, "status_code", None)
+    code = getattr(error, "error_code", None) or type(error).__name__
+    said = f"staging: {doing} failed: {status or 'no answer'} {getattr(code, 'value', code)}"
+    if status in (401, 403) or isinstance(error, ClientAuthenticationError):
+        raise StopError(
+            f"{said}; give the connection's identity the role Storage Blob Data Contributor on the container,"
+            " and let the account's firewall admit this worker"
+        ) from error
+    if status is None or status in (408, 409, 429) or status >= 500:
+        raise RetryError(said) from error
+    raise StopError(f"{said}; correct the staging connection, and see that the container exists") from error
