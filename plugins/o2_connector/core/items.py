@@ -1,0 +1,188 @@
+"""Items: what the O2 network captured, as TeleMessage hands it over, a record a line.
+
+The shapes are those of ``Item`` in TeleMessage's archive export (docs/telemessage-archive.openapi.yaml), decoded and
+checked by msgspec in one pass. A record that breaks the contract raises :class:`ItemError`, whose words name the field
+and never its value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+
+from o2_connector.core.errors import ItemError
+
+Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
+Sha256: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+# An id reaches headers, logs and reports: one line, of a length that fits all of them.
+Identifier: TypeAlias = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=400, pattern="^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*$")
+]
+
+
+class ItemType(StrEnum):
+    """Tell what was captured."""
+
+    SMS = "SMS"
+    MMS = "MMS"
+    CALL = "CALL"
+    VOICEMAIL = "VOICEMAIL"
+
+
+class Network(StrEnum):
+    """Tell which network captured it."""
+
+    O2 = "O2"
+
+
+class Direction(StrEnum):
+    """Tell which way it went, seen from the organisation's phone."""
+
+    INBOUND = "INBOUND"
+    OUTBOUND = "OUTBOUND"
+
+
+class Status(StrEnum):
+    """Tell what became of it."""
+
+    SENT = "SENT"
+    DELIVERED = "DELIVERED"
+    READ = "READ"
+    FAILED = "FAILED"
+    ANSWERED = "ANSWERED"
+    MISSED = "MISSED"
+    REJECTED = "REJECTED"
+
+
+class Action(StrEnum):
+    """Tell what an item does to the one that it relates to."""
+
+    EDIT = "EDIT"
+    DELETE = "DELETE"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Be the base of the record's parts: immutable, by keyword, camelCase in JSON."""
+
+
+class Participant(Record, frozen=True, kw_only=True, rename="camel"):
+    """Hold one phone that took part.
+
+    :param phone: as the network wrote it: a number in any form, a short code, or an alphanumeric sender.
+    :param email: the *User's Email address* property.
+    """
+
+    phone: Annotated[str, msgspec.Meta(min_length=1)]
+    email: str | None = None
+    name: str | None = None
+
+
+class Thread(Record, frozen=True, kw_only=True, rename="camel"):
+    """Hold the conversation that a message belongs to; a group has a name."""
+
+    id: str | None = None
+    name: str | None = None
+
+
+class Call(Record, frozen=True, kw_only=True, rename="camel"):
+    """Hold a call's times."""
+
+    started_at: Instant
+    duration_seconds: Natural
+    ended_at: Instant | None = None
+
+
+class Relation(Record, frozen=True, kw_only=True, rename="camel"):
+    """Name the item that this one edits or deletes; that one stays as it was."""
+
+    item_id: Identifier
+    action: Action
+
+
+class Attachment(Record, frozen=True, kw_only=True, rename="camel"):
+    """Describe one attachment; its bytes are staged by their digest."""
+
+    attachment_id: Identifier
+    file_name: str
+    content_type: str
+    byte_count: Natural
+    sha256: Sha256
+
+
+class Item(Record, frozen=True, kw_only=True, rename="camel"):
+    """Hold one captured communication."""
+
+    item_id: Identifier
+    item_type: ItemType
+    network: Network
+    direction: Direction
+    status: Status
+    sent_at: Instant
+    archived_at: Instant
+    from_: Participant = msgspec.field(name="from")
+    to: Annotated[tuple[Participant, ...], msgspec.Meta(min_length=1)]
+    thread: Thread | None = None
+    text: str | None = None
+    call: Call | None = None
+    relates_to: Relation | None = None
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def participants(self) -> tuple[Participant, ...]:
+        """Return the sender, then the recipients in the record's order."""
+        return (self.from_, *self.to)
+
+    @property
+    def is_group(self) -> bool:
+        """Tell whether more than two phones took part."""
+        return len(self.to) > 1
+
+
+_DECODER = msgspec.json.Decoder(Item)
+_ENUM = re.compile(r"Invalid enum value .*?(?= - at|$)", re.DOTALL)  # msgspec quotes the value, which may be anything
+
+
+def parse_item(line: bytes) -> Item:
+    """Parse one line of a batch.
+
+    :raises ItemError: naming the field at fault, and the item where its id is readable.
+    """
+    try:
+        return _DECODER.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # msgspec refuses lone surrogates, which RFC 8259 (8.2) lets a sender write; phones do write them.
+        try:
+            record = json.loads(line)
+        except ValueError:
+            raise ItemError("the line is not JSON in UTF-8") from None
+        if not isinstance(error, msgspec.ValidationError):
+            try:
+                return msgspec.convert(record, Item)
+            except msgspec.ValidationError as second:
+                error = second
+        raise ItemError(_fault(error), item_id=_readable_id(record)) from None
+
+
+def record_digest(line: bytes) -> str:
+    """Return the SHA-256 of a captured record: its line without the line's end."""
+    return hashlib.sha256(line.rstrip(b"\r\n")).hexdigest()
+
+
+def _fault(error: Exception) -> str:
+    return _ENUM.sub("a value that the contract does not list", str(error)).replace(" - at ", " at ")
+
+
+def _readable_id(record: Any) -> str | None:
+    if not isinstance(record, dict):
+        return None
+    try:
+        return msgspec.convert(record.get("itemId"), Identifier)
+    except msgspec.ValidationError:
+        return None

@@ -1,0 +1,72 @@
+"""Layout: where things lie in staging.
+
+Every name ends in the digest of its bytes (the hook adds it), so a retry either finds its own bytes or writes them,
+and an object is never overwritten.
+
+    attachments/<first two digits>/<sha256>
+    mappings/<sha256>.csv
+    windows/<window>/export/<sha256>.json                 the source's frozen list of batches
+    windows/<window>/raw/<batch>.<sha256>.jsonl           a batch, byte for byte
+    windows/<window>/raw/<batch>.missing.<sha256>.jsonl   attachments that could not be had
+    windows/<window>/converted/<batch>.<sha256>.eml       EMLs, one after the other
+    windows/<window>/converted/<batch>.<sha256>.…jsonl    index, Graph messages, participants, rejects
+    windows/<window>/runs/<run>/…                         parked items, deliveries and receipts by shard, the report
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from urllib.parse import quote
+
+from o2_connector.core.window import Window
+
+
+def attachment_stem(sha256: str) -> str:
+    """Return the stem of an attachment's object; its name is this plus the digest."""
+    return f"attachments/{sha256[:2]}/"
+
+
+def attachment_name(sha256: str) -> str:
+    """Return the name of an attachment's object."""
+    return attachment_stem(sha256) + sha256
+
+
+MAPPING_STEM = "mappings/"
+
+
+def window_stem(window: Window) -> str:
+    """Return what the names of all objects of a window begin with."""
+    return f"windows/{window.name}/"
+
+
+def export_stem(window: Window) -> str:
+    """Return the stem of the frozen list of batches."""
+    return f"{window_stem(window)}export/"
+
+
+def raw_stem(window: Window, batch_id: str) -> str:
+    """Return the stem of a batch as it came."""
+    return f"{window_stem(window)}raw/{_part(batch_id)}."
+
+
+def converted_stem(window: Window, batch_id: str) -> str:
+    """Return the stem of what a batch was converted to."""
+    return f"{window_stem(window)}converted/{_part(batch_id)}."
+
+
+def run_stem(window: Window, run_id: str) -> str:
+    """Return the stem of what one run decided and did; readable, and unique even where run ids differ in one sign."""
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", run_id)[:80]
+    return f"{window_stem(window)}runs/{readable}.{hashlib.sha256(run_id.encode()).hexdigest()[:8]}/"
+
+
+def shard_stem(window: Window, run_id: str, shard: int, kind: str) -> str:
+    """Return the stem of one shard's objects of a kind: deliveries or receipts."""
+    return f"{run_stem(window, run_id)}{kind}/{shard:03d}/"
+
+
+def _part(name: str) -> str:
+    # Ids come from outside: quoted they cannot climb out of their folder, cut they fit every file system.
+    quoted = quote(name, safe="").replace(".", "%2E")
+    return quoted if len(quoted) <= 100 else f"{quoted[:80]}{hashlib.sha256(name.encode()).hexdigest()[:16]}"

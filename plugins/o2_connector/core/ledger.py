@@ -1,0 +1,124 @@
+"""Ledger: what is to be delivered, and what became of it, as lines of write-once objects in staging.
+
+A shard's *deliveries* object holds a line with the packs of Graph messages that it refers to, then a line for each
+delivery, mailbox by mailbox and oldest first. A delivery's number is its line's, from 0. *Receipts* are written while
+the import goes on, in as many objects as it takes; where a delivery has several, the latest counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from o2_connector.core.errors import IntegrityError
+from o2_connector.core.manifest import StagedObject
+from o2_connector.core.outcomes import Outcome, Rule
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold one item for one mailbox.
+
+    :param key: the item's key in the mailbox.
+    :param mailbox: the user's object id.
+    :param sent: milliseconds since 1970, UTC.
+    :param pack: which pack of messages holds it, by number.
+    :param offset: bytes into that pack.
+    :param length: bytes.
+    :param settled: outcome and cause, where no mailbox needs to be asked.
+    """
+
+    item_id: str
+    key: str
+    mailbox: str
+    sent: int
+    pack: int
+    offset: int
+    length: int
+    rule: Rule
+    settled: tuple[Outcome, str] | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what became of a delivery.
+
+    :param delivery: its number in the shard's deliveries.
+    :param at: milliseconds since 1970, UTC.
+    :param cause: one of ours in words, or Graph's own code.
+    :param message: Graph's immutable id of the message, where it is known.
+    """
+
+    delivery: int
+    item_id: str
+    mailbox: str
+    outcome: Outcome
+    at: int
+    cause: str | None = None
+    message: str | None = None
+
+
+class Packed(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold a message as a pack of messages has it: Graph's JSON, and what else the import needs."""
+
+    message: msgspec.Raw
+    parts: tuple[PackedPart, ...] = ()
+    causes: tuple[str, ...] = ()
+
+
+class PackedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Refer to an attachment in staging."""
+
+    name: str
+    content_type: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deliveries:
+    """Hold a shard's deliveries in memory: references only."""
+
+    packs: tuple[StagedObject, ...]
+    rows: tuple[Delivery, ...]
+
+
+_ENCODER = msgspec.json.Encoder()
+_PACKS = msgspec.json.Decoder(tuple[StagedObject, ...])
+_DELIVERY = msgspec.json.Decoder(Delivery)
+_RECEIPT = msgspec.json.Decoder(Receipt)
+
+
+def delivery_lines(packs: tuple[StagedObject, ...], rows: Iterable[Delivery]) -> Iterator[bytes]:
+    """Yield the lines of a deliveries object."""
+    yield _ENCODER.encode(packs) + b"\n"
+    for row in rows:
+        yield _ENCODER.encode(row) + b"\n"
+
+
+def read_deliveries(lines: Iterable[bytes]) -> Deliveries:
+    """Read a deliveries object."""
+    each = iter(lines)
+    first = next(each, None)
+    if first is None:
+        raise IntegrityError("a deliveries object is empty: not even its packs are named")
+    return Deliveries(packs=_PACKS.decode(first), rows=tuple(_DELIVERY.decode(line) for line in each))
+
+
+def receipt_line(receipt: Receipt) -> bytes:
+    """Return a receipt as a line."""
+    return _ENCODER.encode(receipt) + b"\n"
+
+
+def read_receipts(lines: Iterable[bytes]) -> Iterator[Receipt]:
+    """Yield the receipts of one object."""
+    return (_RECEIPT.decode(line) for line in lines)
+
+
+def latest(receipts: Iterable[Receipt]) -> dict[int, Receipt]:
+    """Return each delivery's latest receipt, by the delivery's number."""
+    found: dict[int, Receipt] = {}
+    for receipt in receipts:
+        if receipt.delivery not in found or found[receipt.delivery].at <= receipt.at:
+            found[receipt.delivery] = receipt
+    return found
