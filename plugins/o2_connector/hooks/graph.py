@@ -1,0 +1,806 @@
+"""Talk to the Microsoft Graph of one tenant: its directory, and the archive folder of its mailboxes.
+
+No address stands in a URL (look-ups go through ``$batch``, in the body) and no answer is quoted in an error, so that
+neither a log nor a traceback shows one.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from http import HTTPStatus
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+import msgspec
+import requests
+import urllib3
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from o2_connector.core.directory import Mailbox
+from o2_connector.core.errors import ConnectorError, IntegrityError, ItemError, RetryError, StopError
+from o2_connector.core.graph_errors import (
+    ANSWER_LOST,
+    NO_ANSWER,
+    NOT_SENT,
+    Verdict,
+    effect_unknown,
+    error_code,
+    failure,
+    judge,
+)
+from o2_connector.core.naming import ITEM_PROPERTY, UNFINISHED_CATEGORY
+from o2_connector.hooks.graph_login import Access, Login, read_access
+from o2_connector.hooks.http import backoff, is_untrusted, new_session, parse_retry_after
+
+BATCH_LIMIT = 20
+"""Requests in one ``$batch`` (Microsoft Graph, "Combine multiple requests")."""
+
+INLINE_LIMIT = 2_621_440
+"""Bytes of attachments and body that go with the create: as base64 they stay below the 4 MB of a whole request."""
+
+POST_LIMIT = 3_000_000
+"""Bytes from which an attachment needs an upload session (Microsoft Graph, "Attach large files to messages")."""
+
+SESSION_LIMIT = 150 * 1024 * 1024
+"""Bytes of the largest attachment that an upload session takes (same page)."""
+
+CHUNK = 3_932_160
+"""Bytes of a chunk: below the 4 MB of a request, and a multiple of 320 KiB, which some storage behind Graph wants."""
+
+_SESSIONS = 3
+_YOUNG_WAITS = (0.75, 1.5, 3.0, 5.0, 5.0)
+"""Seconds between tries while Graph answers 404 about a message that was created a moment ago."""
+
+_PREFER = 'IdType="ImmutableId"'  # ids that survive a move (Microsoft Graph, "Obtain immutable identifiers")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attachment:
+    """Describe a file that goes with a message; its bytes are read when they are sent.
+
+    :param size: bytes.
+    :param content_id: what the body refers to it by, where it is shown in the body.
+    :param open: gives a stream of exactly `size` bytes, as often as asked.
+    """
+
+    name: str
+    content_type: str
+    size: int
+    content_id: str | None
+    is_inline: bool
+    open: Callable[[], AbstractContextManager[BinaryIO]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """Describe one request to Graph.
+
+    :param path: below the service root, starting with a slash, quoted, with its query.
+    :param repeatable: whether executing it twice does no more than once; others are never sent again when it is
+        not known whether they were executed.
+    """
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    repeatable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """Hold what Graph answered, or that it did not (`graph_errors.NO_ANSWER`).
+
+    :param code: Graph's error code, where the answer is an error.
+    :param retry_after: seconds.
+    :param body: decoded JSON.
+    """
+
+    status: int
+    code: str | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+    body: Any = None
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether the request was done."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return what to do about it."""
+        return judge(self.status, self.code)
+
+    @property
+    def effect_unknown(self) -> bool:
+        """Tell whether the request may have been executed although this says otherwise."""
+        return effect_unknown(self.status, self.code, retry_after=self.retry_after)
+
+    def failure(self, what: str) -> ConnectorError:
+        """Return the error that this answer calls for."""
+        return failure(
+            what, status=self.status, code=self.code, request_id=self.request_id, retry_after=self.retry_after
+        )
+
+
+def get(path: str) -> Call:
+    """Describe a request that reads."""
+    return Call(method="GET", path=path, repeatable=True)
+
+
+def post(path: str, body: Mapping[str, Any] | None = None, *, repeatable: bool = False) -> Call:
+    """Describe a request that makes something."""
+    return Call(method="POST", path=path, body=body, repeatable=repeatable)
+
+
+def create_call(mailbox_id: str, folder_id: str, message: Mapping[str, Any]) -> Call:
+    """Describe the creation of a message in a folder."""
+    return post(f"/users/{_quoted(mailbox_id)}/mailFolders/{_quoted(folder_id)}/messages", message)
+
+
+def item_id_of(message: Mapping[str, Any]) -> str | None:
+    """Return the item that a message is of, from its named property, or None where it bears none."""
+    for entry in message.get("singleValueExtendedProperties") or ():
+        if str(entry.get("id")).casefold() == ITEM_PROPERTY.casefold():  # Graph gives the GUID back in its own case
+            return str(entry.get("value"))
+    return None
+
+
+def compose(
+    message: Mapping[str, Any], attachments: Sequence[Attachment]
+) -> tuple[dict[str, Any], tuple[Attachment, ...]]:
+    """Return the body to create a message with, and the attachments that have to follow.
+
+    Attachments go with the create, in their order, while they fit. Where any follows, the message bears
+    `UNFINISHED_CATEGORY`.
+    """
+    body = dict(message)
+    room = INLINE_LIMIT - len(msgspec.json.encode(message))
+    inline: list[dict[str, Any]] = []
+    following: list[Attachment] = []
+    for attachment in attachments:
+        if attachment.size <= room:
+            room -= attachment.size
+            inline.append(file_attachment(attachment))
+        else:
+            following.append(attachment)
+    if inline:
+        body["attachments"] = inline
+    if following:
+        body["categories"] = [*message.get("categories", ()), UNFINISHED_CATEGORY]
+    return body, tuple(following)
+
+
+def file_attachment(attachment: Attachment) -> dict[str, Any]:
+    """Return an attachment with its bytes as Graph's JSON."""
+    with attachment.open() as source:
+        data = _exactly(source, attachment.size)
+        if source.read(1):
+            raise IntegrityError("an attachment is longer than its record says")
+    return {
+        "@odata.type": "#microsoft.graph.fileAttachment",
+        "name": attachment.name,
+        "contentType": attachment.content_type,
+        "contentBytes": base64.b64encode(data).decode("ascii"),
+        "isInline": attachment.is_inline,
+        **({"contentId": attachment.content_id} if attachment.content_id else {}),
+    }
+
+
+class GraphHook(BaseHook):
+    """Read the directory of a Microsoft 365 tenant and write to its mailboxes' archive folder.
+
+    A 429, a 503 and their like are obeyed and waited out within `patience_seconds`; then :class:`RetryError` leaves it
+    to the task's own retries.
+
+    :param graph_conn_id: login is the application's client id; password its client secret. The extra holds
+        ``tenant_id``; ``cloud`` (worldwide, gcc_high, dod or china); instead of a secret ``certificate_file``, with
+        the password as its passphrase, or ``federated_token_file``; ``graph_url``, ``authority`` and ``ca_file`` for
+        another Graph than Microsoft's.
+    :param patience_seconds: how long one request is tried.
+    :param settle_seconds: how long to wait after an answer was lost until the mailbox is asked what came of it; a
+        write that timed out may still land.
+    :param sleep: for tests.
+    :param clock: for tests; seconds, from any start.
+    """
+
+    conn_name_attr = "graph_conn_id"
+    default_conn_name = "o2_graph"
+    conn_type = "o2_graph"
+    hook_name = "Microsoft 365 archive"
+
+    def __init__(
+        self,
+        *,
+        graph_conn_id: str = default_conn_name,
+        patience_seconds: float = 600.0,
+        settle_seconds: float = 90.0,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self.graph_conn_id = graph_conn_id
+        self.patience_seconds = patience_seconds
+        self.settle_seconds = settle_seconds
+        self._sleep = sleep
+        self._clock = clock
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return how Airflow's connection form shows the fields."""
+        return {
+            "hidden_fields": ["host", "port", "schema"],
+            "relabeling": {"login": "Application (client) id", "password": "Client secret, or passphrase"},
+            "placeholders": {"extra": '{"tenant_id": "…"}'},
+        }
+
+    @cached_property
+    def access(self) -> Access:
+        """Return the connection's fields, checked."""
+        try:
+            connection = self.get_connection(self.graph_conn_id)
+        except AirflowNotFoundException as error:
+            raise StopError(f"there is no connection {self.graph_conn_id}; add it, see README") from error
+        return read_access(connection)
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        return new_session(ca_file=self.access.ca_file)
+
+    @cached_property
+    def _login(self) -> Login:
+        return Login(self.access, new_session(ca_file=self.access.ca_file))
+
+    def get_conn(self) -> requests.Session:
+        """Return the session that Graph is asked through."""
+        return self._session
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Try to get a token."""
+        try:
+            self._login.token()
+        except ConnectorError as error:
+            return False, str(error)
+        return True, "token ok"
+
+    # The directory
+
+    def find_mailboxes(self, addresses: Iterable[str]) -> dict[str, Mailbox]:
+        """Return the mailboxes that Graph can reach, by each asked address that leads to one, lower-cased.
+
+        An address leads to the user that has it as a proxy address, else as user principal name, else as mail. One
+        that leads to two users of the same rank leads to none: nothing goes to a mailbox by guess.
+        """
+        asked = sorted({address.strip().lower() for address in addresses if _is_address(address.strip())})
+        users = dict(zip(asked, self._look_up(asked), strict=True))
+        reachable = self._reachable({user["id"] for found in users.values() for user in found})
+        mailboxes = {}
+        for address, found in users.items():
+            candidates = [user for user in found if user["id"] in reachable]
+            best = min((_rank(user, address) for user in candidates), default=None)
+            chosen = [user for user in candidates if _rank(user, address) == best]
+            if len(chosen) == 1:
+                mailboxes[address] = Mailbox(id=chosen[0]["id"], address=_primary(chosen[0]))
+        self.log.info("%d of %d addresses lead to a mailbox", len(mailboxes), len(asked))
+        return mailboxes
+
+    def _look_up(self, asked: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+        for group in _groups(asked):
+            for answer in self.batch([_user_call(address) for address in group]):
+                if not answer.ok:
+                    raise _directory_failure(answer)
+                yield _entries(answer, "a user was looked up")
+
+    def _reachable(self, user_ids: Iterable[str]) -> set[str]:
+        reachable = set()
+        refused = 0
+        for group in _groups(sorted(user_ids)):
+            calls = [get(f"/users/{_quoted(user_id)}/mailFolders/inbox?$select=id") for user_id in group]
+            for user_id, answer in zip(group, self.batch(calls), strict=True):
+                if answer.ok:
+                    reachable.add(user_id)
+                elif answer.status == HTTPStatus.FORBIDDEN:
+                    refused += 1
+                elif answer.status != HTTPStatus.NOT_FOUND and answer.verdict is not Verdict.MAILBOX:
+                    raise _directory_failure(answer)
+        if refused:
+            self.log.warning(
+                "Graph refuses %d mailboxes: they lie outside of the application's scope, or Mail.ReadWrite is missing",
+                refused,
+            )
+        return reachable
+
+    # The archive folder
+
+    def ensure_folder(self, mailbox_id: str, name: str) -> str:
+        """Return the id of the folder of this name below the mailbox's root, made where it is missing.
+
+        Exchange compares folder names without regard to case. A create that is answered by 5xx may have worked.
+        """
+        what = "the archive folder was looked for"
+        path = f"/users/{_quoted(mailbox_id)}/mailFolders/msgfolderroot/childFolders"
+        deadline = self._deadline()
+        for attempt in itertools.count():
+            for folder in self._listed(f"{path}?includeHiddenFolders=true&$select=id,displayName&$top=100", what):
+                if str(folder.get("displayName")).casefold() == name.casefold():
+                    return str(folder["id"])
+            answer = self._send(post(path, {"displayName": name}), deadline)
+            if answer.ok and (folder_id := _id_of(answer)):
+                return folder_id
+            # A folder that exists, or may: the list knows, as often as time allows
+            if not (answer.ok or answer.verdict is Verdict.SUCCESS_LIKE or answer.effect_unknown):
+                raise answer.failure("the archive folder was made")
+            if not self._wait(backoff(attempt), deadline):
+                break
+        raise RetryError("the archive folder can neither be made nor found")
+
+    def archived_items(self, mailbox_id: str, folder_id: str) -> dict[str, str]:
+        """Return the items that a folder holds, each with the id of its message.
+
+        What a killed import left without all of its attachments is removed and not returned.
+        """
+        path = (
+            f"/users/{_quoted(mailbox_id)}/mailFolders/{_quoted(folder_id)}/messages"
+            f"?$select=id,categories&$expand=singleValueExtendedProperties($filter={_quoted(_property_is())})&$top=1000"
+        )
+        items: dict[str, str] = {}
+        unfinished: list[str] = []
+        for message in self._listed(path, "the archive folder was listed"):
+            item_id = item_id_of(message)
+            if item_id is None:
+                continue  # the user put it there
+            if UNFINISHED_CATEGORY in (message.get("categories") or ()):
+                unfinished.append(str(message["id"]))
+            else:
+                items.setdefault(item_id, str(message["id"]))
+        self._remove_unfinished(mailbox_id, unfinished)  # after the listing: a removal would shift its pages
+        return items
+
+    def find_item(self, mailbox_id: str, item_id: str) -> str | None:
+        """Return the id of an item's message wherever in the mailbox it lies, or None.
+
+        What a killed import left of it without all of its attachments is removed and not returned.
+        """
+        has_value = f"{_property_is('ep/id')} and ep/value eq '{_literal(item_id)}'"
+        path = (
+            f"/users/{_quoted(mailbox_id)}/messages?$select=id,categories"
+            f"&$filter={_quoted(f'singleValueExtendedProperties/any(ep: {has_value})')}"
+        )
+        found: list[str] = []
+        unfinished: list[str] = []
+        for message in self._listed(path, "an item was looked for"):
+            torn = UNFINISHED_CATEGORY in (message.get("categories") or ())
+            (unfinished if torn else found).append(str(message["id"]))
+        self._remove_unfinished(mailbox_id, unfinished)
+        return found[0] if found else None
+
+    # The message
+
+    def create_message(
+        self, mailbox_id: str, folder_id: str, message: Mapping[str, Any], attachments: Sequence[Attachment]
+    ) -> str:
+        """Create a message with all of its attachments and return its id; or leave nothing of it, and raise.
+
+        An answer that is lost is settled by asking the mailbox. When this raises :class:`RetryError` the message may
+        be there nevertheless: ask :meth:`find_item` before it is created again.
+
+        :param message: Graph's JSON without attachments; it bears `ITEM_PROPERTY`.
+        """
+        item_id = item_id_of(message)
+        if item_id is None:
+            raise ItemError("the message does not say which item it is of")
+        if any(attachment.size > SESSION_LIMIT for attachment in attachments):
+            raise ItemError("an attachment is larger than the 150 MB that Graph takes")
+        body, following = compose(message, attachments)
+        message_id = self._create(mailbox_id, item_id, create_call(mailbox_id, folder_id, body))
+        if not following:
+            return message_id
+        try:
+            for already, attachment in enumerate(following, start=len(attachments) - len(following)):
+                attach = self._attach if attachment.size < POST_LIMIT else self._attach_large
+                attach(_message_path(mailbox_id, message_id), attachment, already)
+            self._finish(mailbox_id, message_id, message)
+        except (ConnectorError, OSError):
+            self._remove_after_failure(mailbox_id, message_id)
+            raise
+        return message_id
+
+    def _create(self, mailbox_id: str, item_id: str, call: Call) -> str:
+        deadline = self._deadline()
+        while True:
+            answer = self._send(call, deadline)
+            if answer.ok and (message_id := _id_of(answer)):
+                return message_id
+            if not (answer.ok or answer.effect_unknown):
+                if answer.status == HTTPStatus.NOT_FOUND and answer.verdict is Verdict.ITEM:
+                    # The item is new, so what was not found is the folder: somebody removed it
+                    raise failure("a message was created", status=answer.status, code="ErrorFolderNotFound")
+                raise answer.failure("a message was created")
+            self._sleep(self.settle_seconds)
+            if (found := self.find_item(mailbox_id, item_id)) is not None:
+                return found
+            if self._clock() >= deadline:
+                raise RetryError("a message was created: the answer was lost, and the message is not there")
+
+    def _attach(self, message_path: str, attachment: Attachment, already: int) -> None:
+        """Add an attachment of less than `POST_LIMIT` to a message that has `already` so many."""
+        what = "an attachment was added"
+        call = post(f"{message_path}/attachments", file_attachment(attachment))
+        deadline = self._deadline()
+        while True:
+            answer = self._send_about_new(call, deadline)
+            if answer.ok:
+                return
+            if not answer.effect_unknown:
+                raise answer.failure(what)
+            self._sleep(self.settle_seconds)
+            if self._attached(message_path) > already:
+                return
+            if self._clock() >= deadline:
+                raise answer.failure(what)
+
+    def _attach_large(self, message_path: str, attachment: Attachment, already: int) -> None:
+        """Add an attachment of at least `POST_LIMIT` through an upload session."""
+        item = {
+            "attachmentType": "file",
+            "name": attachment.name,
+            "size": attachment.size,
+            "contentType": attachment.content_type,
+            "isInline": attachment.is_inline,
+            **({"contentId": attachment.content_id} if attachment.content_id else {}),
+        }
+        # A session that nobody uses adds nothing and expires
+        call = post(f"{message_path}/attachments/createUploadSession", {"AttachmentItem": item}, repeatable=True)
+        for _ in range(_SESSIONS):
+            answer = self._send_about_new(call, self._deadline())
+            if not answer.ok:
+                raise answer.failure("an upload session was opened")
+            if self._upload(_upload_url(answer), attachment):
+                return
+            # The session is over and did not say how: the answer to its last chunk may be what was lost
+            self._sleep(self.settle_seconds)
+            if self._attached(message_path) > already:
+                return
+        raise RetryError(f"an attachment was uploaded: {_SESSIONS} sessions ended before it was complete")
+
+    def _upload(self, url: str, attachment: Attachment) -> bool:
+        """Send an attachment's bytes in order; return whether Graph said that it has them all."""
+        with attachment.open() as source:
+            first = 0
+            while first < attachment.size:
+                chunk = _exactly(source, min(CHUNK, attachment.size - first))
+                end = first + len(chunk)
+                while first < end:
+                    reached = self._put(url, chunk[first - end :], first, attachment.size)
+                    if reached is None or not first < reached <= end:
+                        return False
+                    first = reached
+            if source.read(1):
+                raise IntegrityError("an attachment is longer than its record says")
+        return True
+
+    def _put(self, url: str, data: bytes, first: int, size: int) -> int | None:
+        """Send a part of an attachment; return the offset that Graph waits for next, None when the session is over."""
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Range": f"bytes {first}-{first + len(data) - 1}/{size}",
+        }
+        deadline = self._deadline()
+        for attempt in itertools.count():
+            answer = self._attempt("PUT", url, data=data, headers=headers)
+            if answer.status == HTTPStatus.CREATED:
+                return size
+            if answer.ok:
+                return _next_offset(answer)
+            if answer.verdict is not Verdict.TRANSIENT:
+                over = answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+                if over or attempt:  # after a lost answer a refusal says that the part is there already
+                    return None
+                raise answer.failure("a part of an attachment was uploaded")
+            if not self._wait(backoff(attempt, retry_after=answer.retry_after), deadline):
+                raise answer.failure("a part of an attachment was uploaded")
+            state = self._attempt("GET", url, data=None, headers={})
+            if state.ok and (reached := _next_offset(state)) is not None and reached != first:
+                return reached
+        raise AssertionError  # pragma: no cover
+
+    def _attached(self, message_path: str) -> int:
+        return sum(1 for _ in self._listed(f"{message_path}/attachments?$select=id", "attachments were counted"))
+
+    def _finish(self, mailbox_id: str, message_id: str, message: Mapping[str, Any]) -> None:
+        categories = {"categories": list(message.get("categories", ()))}
+        path = _message_path(mailbox_id, message_id)
+        answer = self._send(Call(method="PATCH", path=path, body=categories, repeatable=True), self._deadline())
+        if not answer.ok:
+            raise answer.failure("a message was marked as complete")
+
+    def _remove_unfinished(self, mailbox_id: str, message_ids: Sequence[str]) -> None:
+        for message_id in message_ids:
+            self._remove(mailbox_id, message_id)
+        if message_ids:
+            self.log.warning("Removed %d messages that a killed import had left unfinished", len(message_ids))
+
+    def _remove_after_failure(self, mailbox_id: str, message_id: str) -> None:
+        try:
+            self._remove(mailbox_id, message_id)
+        except ConnectorError as error:  # the cause of the failure counts for more; the category says the rest
+            self.log.warning("An unfinished message could not be removed: %s", error)
+
+    def _remove(self, mailbox_id: str, message_id: str) -> None:
+        path = _message_path(mailbox_id, message_id)
+        answer = self._send(post(f"{path}/permanentDelete", repeatable=True), self._deadline())
+        if not answer.ok and answer.status != HTTPStatus.NOT_FOUND and answer.verdict is not Verdict.TRANSIENT:
+            answer = self._send(Call(method="DELETE", path=path, repeatable=True), self._deadline())
+        if not answer.ok and answer.status != HTTPStatus.NOT_FOUND:
+            raise answer.failure("an unfinished message was removed")
+
+    # Requests
+
+    def batch(self, calls: Sequence[Call]) -> list[Answer]:
+        """Send up to 20 requests as one and return their answers in the same order.
+
+        Each is sent again by itself, when it may be, after the longest Retry-After among them. Answers that are still
+        no success then are returned as they are: the caller judges.
+        """
+        if len(calls) > BATCH_LIMIT:
+            raise ValueError(f"a batch takes {BATCH_LIMIT} requests, not {len(calls)}")
+        answers: dict[int, Answer] = {}
+        waiting = dict(enumerate(calls))
+        deadline = self._deadline()
+        for attempt in itertools.count():
+            answers |= self._batch_once(waiting, deadline)
+            waiting = {place: call for place, call in waiting.items() if _may_repeat(call, answers[place])}
+            longest = max((answers[place].retry_after or 0.0 for place in waiting), default=0.0)
+            if not waiting or not self._wait(backoff(attempt, retry_after=longest), deadline):
+                break
+        return [answers[place] for place in range(len(calls))]
+
+    def _batch_once(self, calls: Mapping[int, Call], deadline: float) -> dict[int, Answer]:
+        body = {"requests": [_sub_request(place, call) for place, call in calls.items()]}
+        whole = self._send(post("/$batch", body, repeatable=all(call.repeatable for call in calls.values())), deadline)
+        if not whole.ok:
+            return dict.fromkeys(calls, whole)
+        answers = dict.fromkeys(calls, Answer(status=NO_ANSWER, code=ANSWER_LOST))
+        for entry in _mapping(whole.body).get("responses") or ():
+            place = int(entry["id"]) if str(entry.get("id")).isdecimal() else -1
+            if place in answers:
+                answers[place] = _answer(int(entry["status"]), entry.get("headers") or {}, entry.get("body"))
+        return answers
+
+    def _listed(self, path: str, what: str) -> Iterator[dict[str, Any]]:
+        """Yield the entries of a list over all of its pages."""
+        seen = set()
+        following: str | None = path
+        while following is not None:
+            if following in seen:
+                raise RetryError(f"{what}: Graph gave the same page twice")
+            seen.add(following)
+            answer = self._send(get(following), self._deadline())
+            if not answer.ok:
+                raise answer.failure(what)
+            yield from _entries(answer, what)
+            link = _mapping(answer.body).get("@odata.nextLink")
+            following = None if link is None else self._below_root(str(link))
+
+    def _below_root(self, link: str) -> str:
+        root = self.access.graph_url
+        if not link.startswith(f"{root}/"):  # the token goes to the configured Graph alone
+            raise StopError("Graph's next page lies on another host; check graph_url")
+        return link.removeprefix(root)
+
+    def _send_about_new(self, call: Call, deadline: float) -> Answer:
+        """Send a request about a message that was created a moment ago, which not every server knows yet."""
+        for pause in _YOUNG_WAITS:
+            answer = self._send(call, deadline)
+            if answer.status != HTTPStatus.NOT_FOUND:
+                return answer
+            self._sleep(pause)
+        answer = self._send(call, deadline)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            raise RetryError("a message that was just created is not there")
+        return answer
+
+    def _send(self, call: Call, deadline: float) -> Answer:
+        """Send a request, again while that is safe and may help, and return the last answer."""
+        url = self.access.graph_url + call.path
+        data = None if call.body is None else msgspec.json.encode(call.body)
+        renewed = False
+        for attempt in itertools.count():
+            answer = self._attempt_with_token(call.method, url, data)
+            if answer.status == HTTPStatus.UNAUTHORIZED and not renewed:
+                renewed = True
+                self._login.forget()
+                continue
+            if not _may_repeat(call, answer):
+                return answer
+            if not self._wait(backoff(attempt, retry_after=answer.retry_after), deadline):
+                return answer
+        raise AssertionError  # pragma: no cover
+
+    def _attempt_with_token(self, method: str, url: str, data: bytes | None) -> Answer:
+        try:
+            token = self._login.token()
+        except RetryError as error:
+            return Answer(status=NO_ANSWER, code=NOT_SENT, retry_after=error.retry_after)
+        headers = {"Authorization": f"Bearer {token}", "Prefer": _PREFER, "client-request-id": str(uuid.uuid4())}
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        return self._attempt(method, url, data=data, headers=headers)
+
+    def _attempt(self, method: str, url: str, *, data: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """Send one request once; a connection that fails is an answer too (its error would quote the URL)."""
+        untrusted = False
+        code = ANSWER_LOST
+        try:
+            response = self._session.request(method, url, data=data, headers=headers, allow_redirects=False)
+        except requests.RequestException as error:
+            untrusted = is_untrusted(error)
+            code = NOT_SENT if _never_connected(error) else ANSWER_LOST
+        else:
+            if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+                self._session.close()  # the next try meets another server (Microsoft Graph, "Best practices")
+            return _read(response)
+        if untrusted:
+            raise StopError("Graph's certificate does not verify; name the authority's PEM file as ca_file")
+        return Answer(status=NO_ANSWER, code=code)
+
+    def _deadline(self) -> float:
+        return self._clock() + self.patience_seconds
+
+    def _wait(self, seconds: float, deadline: float) -> bool:
+        """Wait, and return whether there was time for it."""
+        if self._clock() + seconds > deadline:
+            return False
+        self._sleep(seconds)
+        return True
+
+
+def _may_repeat(call: Call, answer: Answer) -> bool:
+    return answer.verdict is Verdict.TRANSIENT and (call.repeatable or not answer.effect_unknown)
+
+
+def _sub_request(place: int, call: Call) -> dict[str, Any]:
+    headers = {"Prefer": _PREFER, "client-request-id": str(uuid.uuid4())}
+    request: dict[str, Any] = {"id": str(place), "method": call.method, "url": call.path, "headers": headers}
+    if call.body is not None:
+        headers["Content-Type"] = "application/json"
+        request["body"] = call.body
+    return request
+
+
+def _read(response: requests.Response) -> Answer:
+    try:
+        body = msgspec.json.decode(response.content) if response.content else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        if response.ok:  # a gateway's page in place of Graph's answer
+            return Answer(status=NO_ANSWER, code=ANSWER_LOST)
+        body = None
+    return _answer(response.status_code, response.headers, body)
+
+
+def _answer(status: int, headers: Mapping[str, str], body: Any) -> Answer:
+    named = {name.lower(): value for name, value in headers.items()}
+    request_id = named.get("request-id", "")
+    return Answer(
+        status=status,
+        code=error_code(body),
+        request_id=request_id if re.fullmatch(r"[0-9A-Za-z-]{1,64}", request_id) else None,
+        retry_after=parse_retry_after(named.get("retry-after"), now=datetime.now(UTC)),
+        body=body,
+    )
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
+        return True
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    return isinstance(reason, urllib3.exceptions.NewConnectionError)
+
+
+def _mapping(body: Any) -> Mapping[str, Any]:
+    return body if isinstance(body, dict) else {}
+
+
+def _entries(answer: Answer, what: str) -> list[dict[str, Any]]:
+    entries = _mapping(answer.body).get("value")
+    if not isinstance(entries, list):
+        raise RetryError(f"{what}: Graph's answer is no list")
+    return entries
+
+
+def _id_of(answer: Answer) -> str | None:
+    value = _mapping(answer.body).get("id")
+    return value if isinstance(value, str) and value else None
+
+
+def _upload_url(answer: Answer) -> str:
+    url = str(_mapping(answer.body).get("uploadUrl"))
+    if not url.startswith("https://"):
+        raise RetryError("an upload session was opened: Graph gave no https address for it")
+    return url
+
+
+def _next_offset(answer: Answer) -> int | None:
+    """Return where an upload goes on; Outlook gives ``["2097152"]``, other services ``["2097152-"]``."""
+    body = {name.lower(): value for name, value in _mapping(answer.body).items()}
+    ranges = body.get("nextexpectedranges") or [""]
+    found = re.match(r"[0-9]{1,12}", str(ranges[0]))
+    return int(found[0]) if found else None
+
+
+def _exactly(source: BinaryIO, size: int) -> bytes:
+    parts = []
+    missing = size
+    while missing and (part := source.read(missing)):
+        parts.append(part)
+        missing -= len(part)
+    if missing:
+        raise IntegrityError("an attachment is shorter than its record says")
+    return b"".join(parts)
+
+
+def _quoted(value: str) -> str:
+    return quote(value, safe="")
+
+
+def _literal(value: str) -> str:
+    """Return a text for use between OData's quotes (OData 4.01 URL conventions, 5.1.1.6.1)."""
+    return value.replace("'", "''")
+
+
+def _property_is(name: str = "id") -> str:
+    return f"{name} eq '{ITEM_PROPERTY}'"
+
+
+def _message_path(mailbox_id: str, message_id: str) -> str:
+    return f"/users/{_quoted(mailbox_id)}/messages/{_quoted(message_id)}"
+
+
+def _groups(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (values[start : start + BATCH_LIMIT] for start in range(0, len(values), BATCH_LIMIT))
+
+
+def _is_address(text: str) -> bool:
+    return re.fullmatch(r"[^\s@\x00-\x1f]{1,64}@[^\s@\x00-\x1f]{1,255}", text) is not None
+
+
+def _user_call(address: str) -> Call:
+    text = _literal(address)
+    condition = f"proxyAddresses/any(p:p eq 'smtp:{text}') or userPrincipalName eq '{text}' or mail eq '{text}'"
+    return get(f"/users?$filter={_quoted(condition)}&$select=id,userPrincipalName,mail,proxyAddresses")
+
+
+def _directory_failure(answer: Answer) -> ConnectorError:
+    if answer.status == HTTPStatus.FORBIDDEN:
+        return StopError("Graph refuses to look up users; grant the application permission User.Read.All")
+    if answer.verdict is Verdict.TRANSIENT:
+        return answer.failure("a user was looked up")
+    return StopError(f"a user was looked up: {answer.status} {answer.code or ''}; this connector does not know why")
+
+
+def _rank(user: Mapping[str, Any], address: str) -> int:
+    """Return how well an address fits a user: 0 proxy address, 1 user principal name, 2 mail, 3 not at all."""
+    proxies = {str(proxy).lower() for proxy in user.get("proxyAddresses") or ()}
+    fits = (
+        f"smtp:{address}" in proxies,
+        str(user.get("userPrincipalName")).lower() == address,
+        str(user.get("mail")).lower() == address,
+    )
+    return next((rank for rank, fit in enumerate(fits) if fit), len(fits))
+
+
+def _primary(user: Mapping[str, Any]) -> str:
+    for proxy in user.get("proxyAddresses") or ():
+        if str(proxy).startswith("SMTP:"):
+            return str(proxy).removeprefix("SMTP:").lower()
+    return str(user.get("mail") or user.get("userPrincipalName")).lower()
