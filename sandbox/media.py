@@ -5,7 +5,6 @@ Nothing here goes through zlib, whose output differs between builds; PNG data is
 
 from __future__ import annotations
 
-import array
 import hashlib
 import math
 import struct
@@ -65,20 +64,21 @@ def _cells(key: str) -> Iterator[list[int]]:
 
 
 def _png(key: str, side: int) -> bytes:
-    """Make a PNG with a palette (https://www.w3.org/TR/png-3/), `side` pixels square, about that many bytes squared."""
+    """Make a PNG with a palette of 16 shades (https://www.w3.org/TR/png-3/), `side` pixels square, a byte for each."""
     cell = side // CELLS
     rows = bytearray()
     for cells in _cells(key):
-        rows += (b"\0" + b"".join(bytes([value]) * cell for value in cells)) * cell
-    palette = bytes(255 - (255 - colour) * shade // 255 for shade in range(256) for colour in _colours(key)[:3])
+        rows += (b"\0" + b"".join(bytes([value >> 4]) * cell for value in cells)) * cell
+    colours = _colours(key)[:3]
+    palette = bytes(255 - (255 - colour) * shade // 15 for shade in range(16) for colour in colours)
     header = struct.pack(">IIBBBBB", cell * CELLS, cell * CELLS, 8, 3, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"PLTE", palette), (b"IDAT", _stored(bytes(rows))), (b"IEND", b""))
+    chunks = ((b"IHDR", header), (b"PLTE", palette), (b"IDAT", _stored(rows)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
     )
 
 
-def _stored(data: bytes) -> bytes:
+def _stored(data: bytearray) -> bytes:
     """Wrap data as a zlib stream of stored blocks (RFC 1950, RFC 1951 section 3.2.4)."""
     stream = bytearray(b"\x78\x01")
     for start in range(0, len(data), 0xFFFF):
@@ -91,23 +91,26 @@ def _stored(data: bytes) -> bytes:
 # The luminance DC table of ITU-T T.81 Annex K.3.1, and an AC table that knows nothing but "end of block".
 _DC_COUNTS = (0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0)
 _QUANTISER = 8
+_END_OF_BLOCK = "0"
 
 
 def _jpeg(key: str, side: int) -> bytes:
     """Make a baseline JPEG (ITU-T T.81) of flat 8 by 8 blocks in grey, `side` pixels square."""
-    blocks = side // 8
-    scale = max(1, blocks // CELLS)
+    scale = max(1, side // 8 // CELLS)
     codes = _dc_codes()
-    bits: list[str] = []
+    text = ""
     before = 0
     for cells in _cells(key):
-        for _ in range(scale):
-            for value in cells:
-                for _ in range(scale):
-                    level = value - 128
-                    bits.append(_coded(level - before, codes) + "0")
-                    before = level
-    text = "".join(bits)
+        levels = [value - 128 for value in cells]
+        first, later = (
+            "".join(
+                _coded(level - previous, codes) + _coded(0, codes) * (scale - 1)
+                for previous, level in zip([start, *levels], levels, strict=False)
+            )
+            for start in (before, levels[-1])
+        )
+        text += first + later * (scale - 1)
+        before = levels[-1]
     text += "1" * (-len(text) % 8)
     scan = int(text, 2).to_bytes(len(text) // 8, "big").replace(b"\xff", b"\xff\0")
     pixels = scale * CELLS * 8
@@ -123,6 +126,7 @@ def _jpeg(key: str, side: int) -> bytes:
     return b"\xff\xd8" + head + scan + b"\xff\xd9"
 
 
+@lru_cache(maxsize=1)
 def _dc_codes() -> list[str]:
     """Return the Huffman code of each category of DC difference, as Annex C of T.81 derives it from the counts."""
     codes = []
@@ -136,12 +140,12 @@ def _dc_codes() -> list[str]:
 
 
 def _coded(difference: int, codes: list[str]) -> str:
-    """Code one DC difference; with this quantiser a coefficient is the block's brightness itself."""
+    """Code one flat block: its DC difference (with this quantiser, of brightness itself) and its end."""
     category = abs(difference).bit_length()
     if not category:
-        return codes[0]
+        return codes[0] + _END_OF_BLOCK
     value = difference if difference > 0 else difference + (1 << category) - 1
-    return codes[category] + format(value, f"0{category}b")
+    return codes[category] + format(value, f"0{category}b") + _END_OF_BLOCK
 
 
 def _amr(key: str, seconds: int) -> bytes:
@@ -153,9 +157,10 @@ def _amr(key: str, seconds: int) -> bytes:
 
 def _wav(key: str, seconds: int) -> bytes:
     """Make a WAV recording: 16 bit, mono, 8 kHz, one dull tone."""
-    pitch = 200 + _colours(key)[0]
-    samples = array.array("h", (int(9000 * math.sin(math.tau * pitch * at / WAV_RATE)) for at in range(WAV_RATE)))
-    data = struct.pack(f"<{WAV_RATE}h", *samples) * seconds
+    length = 20 + _colours(key)[0] % 40
+    wave = struct.pack(f"<{length}h", *(int(9000 * math.sin(math.tau * at / length)) for at in range(length)))
+    size = 2 * WAV_RATE * seconds
+    data = (wave * (size // len(wave) + 1))[:size]
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, WAV_RATE, WAV_RATE * 2, 2, 16)
     body = b"WAVE" + form + struct.pack("<4sI", b"data", len(data)) + data
     return struct.pack("<4sI", b"RIFF", len(body)) + body
