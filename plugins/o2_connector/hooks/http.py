@@ -65,13 +65,14 @@ def new_session(*, ca_file: str | None = None) -> requests.Session:
 
 
 def is_untrusted(error: BaseException) -> bool:
-    """Tell whether a request failed because the server's certificate did not verify, which no retry heals."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, ssl.SSLCertVerificationError):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
+    """Tell whether a request failed because the server's certificate did not verify, which no retry heals.
+
+    requests and urllib3 wrap errors in errors, and behind a proxy keep the first in the arguments alone.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return True
+    inner = [error.__cause__ or error.__context__, getattr(error, "reason", None), *error.args]
+    return any(is_untrusted(cause) for cause in inner if isinstance(cause, BaseException))
 
 
 def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
