@@ -64,6 +64,19 @@ def check_name(name: str) -> str:
     return name
 
 
+def storage_account(connection: Connection) -> dict[str, Any]:
+    """Return what adlfs needs to know of the storage account where only host and login of the connection say it."""
+    extra = connection.extra_dejson
+    host = (connection.host or "").rpartition("//")[2].partition("/")[0]
+    options: dict[str, Any] = {}
+    if not extra.get("account_name"):
+        # With a tenant the login is a client id, and the account is the first label of its host.
+        options["account_name"] = host.partition(".")[0] or connection.login
+    if "." in host and not extra.get("account_host"):
+        options["account_host"] = host
+    return options
+
+
 class StagedWriter:
     """Take the bytes of one object in order and know their digest and size as they pass."""
 
@@ -307,7 +320,7 @@ class StagingHook(BaseHook):
             # Airflow keeps a file system by connection id as long as a process lives; this one knows the connection
             # as it is now, with what adlfs cannot find in it by itself.
             store = attach("abfs", self.staging_conn_id)
-            store.fs = get_fs("abfs", self.staging_conn_id, _account(self._connection))
+            store.fs = get_fs("abfs", self.staging_conn_id, storage_account(self._connection))
             if not store.fs.exists(container):
                 _make_container(store.fs, container)
         return ObjectStoragePath(f"abfs://{self.staging_conn_id}@{container}/{prefix}".rstrip("/"))
@@ -362,19 +375,6 @@ class StagingHook(BaseHook):
 
 class _Missing(IntegrityError):
     """Say that an object that a manifest names is not there."""
-
-
-def _account(connection: Connection) -> dict[str, Any]:
-    """Return what adlfs needs to know of the storage account where only host and login of the connection say it."""
-    extra = connection.extra_dejson
-    host = (connection.host or "").rpartition("//")[2].partition("/")[0]
-    options: dict[str, Any] = {}
-    if not extra.get("account_name"):
-        # With a tenant the login is a client id, and the account is the first label of its host.
-        options["account_name"] = host.partition(".")[0] or connection.login
-    if "." in host and not extra.get("account_host"):
-        options["account_host"] = host
-    return options
 
 
 def _make_container(fs: Any, container: str) -> None:
