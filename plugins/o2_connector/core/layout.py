@@ -10,7 +10,10 @@ and an object is never overwritten.
     windows/<window>/raw/<batch>.missing.<sha256>.jsonl   attachments that could not be had
     windows/<window>/converted/<batch>.<sha256>.eml       EMLs, one after the other
     windows/<window>/converted/<batch>.<sha256>.…jsonl    index, Graph messages, participants, rejects
-    windows/<window>/runs/<run>/…                         parked items, deliveries and receipts by shard, the report
+    windows/<window>/runs/<run>/parked.<sha256>.jsonl     items that have no mailbox yet
+    windows/<window>/runs/<run>/shards/<nnn>.<sha256>.jsonl            a shard's deliveries
+    windows/<window>/runs/<run>/shards/<nnn>.<sha256>/receipts.….jsonl  what became of them
+    windows/<window>/runs/<run>/report.<sha256>.json      the book, and .csv
 """
 
 from __future__ import annotations
@@ -61,9 +64,14 @@ def run_stem(window: Window, run_id: str) -> str:
     return f"{window_stem(window)}runs/{readable}.{hashlib.sha256(run_id.encode()).hexdigest()[:8]}/"
 
 
-def shard_stem(window: Window, run_id: str, shard: int, kind: str) -> str:
-    """Return the stem of one shard's objects of a kind: deliveries or receipts."""
-    return f"{run_stem(window, run_id)}{kind}/{shard:03d}/"
+def shard_stem(window: Window, run_id: str, shard: int) -> str:
+    """Return the stem of a shard's deliveries."""
+    return f"{run_stem(window, run_id)}shards/{shard:03d}."
+
+
+def receipts_stem(deliveries_name: str) -> str:
+    """Return the stem of the receipts for a deliveries object: a run that decides anew begins a new book."""
+    return f"{deliveries_name.removesuffix('.jsonl')}/receipts."
 
 
 def _part(name: str) -> str:

@@ -20,6 +20,7 @@ from o2_connector.core.outcomes import Outcome, Rule
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """Hold one item for one mailbox.
 
+    :param item: number of the item among those that the run decided on.
     :param key: the item's key in the mailbox.
     :param mailbox: the user's object id.
     :param sent: milliseconds since 1970, UTC.
@@ -29,6 +30,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     :param settled: outcome and cause, where no mailbox needs to be asked.
     """
 
+    item: int
     item_id: str
     key: str
     mailbox: str

@@ -26,15 +26,24 @@ class StagedObject:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ExportGroup:
-    """List the batches that one task stages. ``extract`` returns a list of these.
+class Frozen:
+    """Sum up what the source froze (``extract``'s XCom ``frozen``).
 
-    :param export: the source's answer about the window, staged.
+    :param export: the source's answer, staged.
+    :param items: how many items it says the window has.
     """
 
     window: Window
-    export_id: str
     export: StagedObject
+    items: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportGroup:
+    """List the batches that one task stages. ``extract`` returns a list of these."""
+
+    window: Window
+    export_id: str
     batches: tuple[Batch, ...]
 
 

@@ -29,7 +29,6 @@ class Counts:
     :param decided: converted items that the mapping looked at.
     :param parked: items that have no mailbox yet.
     :param available_for_import: deliveries, after fan-out.
-    :param unsettled: deliveries that have no outcome.
     """
 
     available_from_source: int = 0
@@ -44,7 +43,6 @@ class Counts:
     partially_imported: int = 0
     skipped: int = 0
     failed: int = 0
-    unsettled: int = 0
 
 
 class Detail(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,10 @@ class AttachmentGone(ItemError):
     """Say that TeleMessage keeps an attachment no longer: its item is archived without it, by name."""
 
 
+class AlteredError(RetryError):
+    """Say that bytes came whole, but are not those of the digest that TeleMessage named."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
     """Name one file of items at the source, and say what its bytes will be.

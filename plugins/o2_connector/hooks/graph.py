@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import logging
 import re
 import time
 import uuid
@@ -255,6 +256,8 @@ class GraphHook(BaseHook):
 
     @cached_property
     def _session(self) -> requests.Session:
+        # At DEBUG urllib3 logs each request's URL, and that of an upload session is a key to a mailbox
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
         return new_session(ca_file=self.access.ca_file)
 
     @cached_property
@@ -286,11 +289,9 @@ class GraphHook(BaseHook):
         reachable = self._reachable({user["id"] for found in users.values() for user in found})
         mailboxes = {}
         for address, found in users.items():
-            candidates = [user for user in found if user["id"] in reachable]
-            best = min((_rank(user, address) for user in candidates), default=None)
-            chosen = [user for user in candidates if _rank(user, address) == best]
-            if len(chosen) == 1:
-                mailboxes[address] = Mailbox(id=chosen[0]["id"], address=_primary(chosen[0]))
+            chosen = _best([user for user in found if user["id"] in reachable], address)
+            if chosen is not None:
+                mailboxes[address] = Mailbox(id=chosen["id"], address=_primary(chosen))
         self.log.info("%d of %d addresses lead to a mailbox", len(mailboxes), len(asked))
         return mailboxes
 
@@ -410,7 +411,7 @@ class GraphHook(BaseHook):
                 attach = self._attach if attachment.size < POST_LIMIT else self._attach_large
                 attach(_message_path(mailbox_id, message_id), attachment, already)
             self._finish(mailbox_id, message_id, message)
-        except (ConnectorError, OSError):
+        except Exception:  # also when the attachment's bytes cannot be had
             self._remove_after_failure(mailbox_id, message_id)
             raise
         return message_id
@@ -496,23 +497,24 @@ class GraphHook(BaseHook):
             "Content-Range": f"bytes {first}-{first + len(data) - 1}/{size}",
         }
         deadline = self._deadline()
-        for attempt in itertools.count():
-            answer = self._attempt("PUT", url, data=data, headers=headers)
-            if answer.status == HTTPStatus.CREATED:
-                return size
-            if answer.ok:
-                return _next_offset(answer)
-            if answer.verdict is not Verdict.TRANSIENT:
-                over = answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
-                if over or attempt:  # after a lost answer a refusal says that the part is there already
-                    return None
-                raise answer.failure("a part of an attachment was uploaded")
+        attempt = 0
+        answer = self._attempt("PUT", url, data=data, headers=headers)
+        while answer.verdict is Verdict.TRANSIENT:
             if not self._wait(backoff(attempt, retry_after=answer.retry_after), deadline):
                 raise answer.failure("a part of an attachment was uploaded")
+            attempt += 1
             state = self._attempt("GET", url, data=None, headers={})
-            if state.ok and (reached := _next_offset(state)) is not None and reached != first:
-                return reached
-        raise AssertionError  # pragma: no cover
+            if state.ok and _next_offset(state) != first:  # the part, or some of it, had arrived
+                return _next_offset(state)
+            answer = self._attempt("PUT", url, data=data, headers=headers)
+        if answer.status == HTTPStatus.CREATED:
+            return size
+        if answer.ok:
+            return _next_offset(answer)
+        # A session that ended, or after a lost answer a refusal, which says that the part is there already
+        if attempt or answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
+            return None
+        raise answer.failure("a part of an attachment was uploaded")
 
     def _attached(self, message_path: str) -> int:
         return sum(1 for _ in self._listed(f"{message_path}/attachments?$select=id", "attachments were counted"))
@@ -561,7 +563,7 @@ class GraphHook(BaseHook):
             answers |= self._batch_once(waiting, deadline)
             waiting = {place: call for place, call in waiting.items() if _may_repeat(call, answers[place])}
             longest = max((answers[place].retry_after or 0.0 for place in waiting), default=0.0)
-            if not waiting or not self._wait(backoff(attempt, retry_after=longest), deadline):
+            if not (waiting and self._wait(backoff(attempt, retry_after=longest), deadline)):
                 break
         return [answers[place] for place in range(len(calls))]
 
@@ -614,18 +616,15 @@ class GraphHook(BaseHook):
         """Send a request, again while that is safe and may help, and return the last answer."""
         url = self.access.graph_url + call.path
         data = None if call.body is None else msgspec.json.encode(call.body)
-        renewed = False
-        for attempt in itertools.count():
+        attempt = 0
+        answer = self._attempt_with_token(call.method, url, data)
+        if answer.status == HTTPStatus.UNAUTHORIZED:  # revoked before its time: a fresh token, once
+            self._login.forget()
             answer = self._attempt_with_token(call.method, url, data)
-            if answer.status == HTTPStatus.UNAUTHORIZED and not renewed:
-                renewed = True
-                self._login.forget()
-                continue
-            if not _may_repeat(call, answer):
-                return answer
-            if not self._wait(backoff(attempt, retry_after=answer.retry_after), deadline):
-                return answer
-        raise AssertionError  # pragma: no cover
+        while _may_repeat(call, answer) and self._wait(backoff(attempt, retry_after=answer.retry_after), deadline):
+            attempt += 1
+            answer = self._attempt_with_token(call.method, url, data)
+        return answer
 
     def _attempt_with_token(self, method: str, url: str, data: bytes | None) -> Answer:
         try:
@@ -783,20 +782,30 @@ def _user_call(address: str) -> Call:
 def _directory_failure(answer: Answer) -> ConnectorError:
     if answer.status == HTTPStatus.FORBIDDEN:
         return StopError("Graph refuses to look up users; grant the application permission User.Read.All")
-    if answer.verdict is Verdict.TRANSIENT:
+    if answer.verdict in {Verdict.TRANSIENT, Verdict.STOP}:
         return answer.failure("a user was looked up")
     return StopError(f"a user was looked up: {answer.status} {answer.code or ''}; this connector does not know why")
 
 
-def _rank(user: Mapping[str, Any], address: str) -> int:
-    """Return how well an address fits a user: 0 proxy address, 1 user principal name, 2 mail, 3 not at all."""
-    proxies = {str(proxy).lower() for proxy in user.get("proxyAddresses") or ()}
-    fits = (
-        f"smtp:{address}" in proxies,
-        str(user.get("userPrincipalName")).lower() == address,
-        str(user.get("mail")).lower() == address,
-    )
-    return next((rank for rank, fit in enumerate(fits) if fit), len(fits))
+def _best(users: Sequence[Mapping[str, Any]], address: str) -> Mapping[str, Any] | None:
+    """Return the one user whom an address fits best; None when it fits nobody, or two equally well."""
+    for fits in (_has_proxy, _has_principal_name, _has_mail):
+        fitting = [user for user in users if fits(user, address)]
+        if fitting:
+            return fitting[0] if len(fitting) == 1 else None
+    return None
+
+
+def _has_proxy(user: Mapping[str, Any], address: str) -> bool:
+    return any(str(proxy).lower() == f"smtp:{address}" for proxy in user.get("proxyAddresses") or ())
+
+
+def _has_principal_name(user: Mapping[str, Any], address: str) -> bool:
+    return str(user.get("userPrincipalName")).lower() == address
+
+
+def _has_mail(user: Mapping[str, Any], address: str) -> bool:
+    return str(user.get("mail")).lower() == address
 
 
 def _primary(user: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from o2_connector.hooks.http import is_untrusted
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
-    from msal import ConfidentialClientApplication  # type: ignore[import-untyped]
+    from msal import ConfidentialClientApplication
 
 CLOUDS = {
     "worldwide": ("https://login.microsoftonline.com", "https://graph.microsoft.com"),
@@ -142,7 +142,7 @@ class Login:
 
     def _new_application(self) -> ConfidentialClientApplication:
         import msal  # a quarter of a second: not at parse time
-        from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS  # type: ignore[import-untyped]
+        from msal.authority import WELL_KNOWN_AUTHORITY_HOSTS
 
         access = self._access
         microsoft = urlsplit(access.authority).hostname in WELL_KNOWN_AUTHORITY_HOSTS
@@ -156,7 +156,7 @@ class Login:
 
 
 def _ask(acquire: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    from msal.exceptions import MsalError  # type: ignore[import-untyped]
+    from msal.exceptions import MsalError
 
     problem: StopError | RetryError
     try:

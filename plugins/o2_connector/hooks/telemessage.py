@@ -22,7 +22,7 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
 
 from o2_connector.core.errors import ConnectorError, ItemError, RetryError, StopError
-from o2_connector.core.source import AttachmentGone, Batch, Export, parse_export
+from o2_connector.core.source import AlteredError, AttachmentGone, Batch, Export, parse_export
 from o2_connector.hooks.http import LONGEST_WAIT, backoff, https_url, is_untrusted, new_session, parse_retry_after
 
 TRIES = 4
@@ -179,7 +179,7 @@ class TeleMessageHook(BaseHook):
                         continue
                     received += len(new)
                     if received > size:
-                        raise RetryError(f"{what} is longer than the {size} bytes that TeleMessage named")
+                        raise AlteredError(f"{what} is longer than the {size} bytes that TeleMessage named")
                     digest.update(new)
                     yield new
             if received == size:
@@ -192,7 +192,7 @@ class TeleMessageHook(BaseHook):
             self.log.info("%s broke at byte %d of %d, resuming", what, received, size)
             self._sleep(backoff(stalls - 1))
         if digest.hexdigest() != sha256.lower():
-            raise RetryError(f"{what}: its bytes are not those of the digest that TeleMessage named")
+            raise AlteredError(f"{what}: its bytes are not those of the digest that TeleMessage named")
 
     def _ask(self, method: str, path: str, what: str, **request: Any) -> requests.Response:
         """Send a request as who is logged in; a token that has run out is renewed, one that is new must do."""

@@ -1,0 +1,57 @@
+"""Extract: freeze a window at TeleMessage and list its batches. No content is moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from airflow.sdk import BaseOperator
+
+from o2_connector.core.layout import export_stem
+from o2_connector.core.manifest import ExportGroup, Frozen, to_xcom
+from o2_connector.core.source import Batch
+from o2_connector.hooks.staging import StagingHook
+from o2_connector.hooks.telemessage import TeleMessageHook
+from o2_connector.operators.run import window_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+MOST_GROUPS = 32  # a mapped task costs half a second: a day of a million items is dozens of tasks, not thousands
+
+
+class ExtractOperator(BaseOperator):
+    """Freeze the run's window at TeleMessage.
+
+    Returns a list of :class:`ExportGroup`, empty for an empty window, and pushes :class:`Frozen` as ``frozen``.
+
+    :param timezone: IANA name of the zone whose days are archived.
+    """
+
+    def __init__(self, *, timezone: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.timezone = timezone
+
+    def execute(self, context: Context) -> Any:
+        """Freeze, keep the source's answer, share the batches out."""
+        window = window_of(context, self.timezone)
+        export = TeleMessageHook().freeze_export(window.start, window.end)
+        with StagingHook().writer(export_stem(window), ".json") as answer:
+            answer.write(msgspec.json.format(msgspec.json.encode(export), indent=1))
+        self.log.info("Window %s: %d items in %d batches", window, export.item_count, len(export.batches))
+        frozen = Frozen(window=window, export=answer.staged, items=export.item_count)
+        context["ti"].xcom_push(key="frozen", value=to_xcom(frozen))
+        return to_xcom(
+            [
+                ExportGroup(window=window, export_id=export.export_id, batches=tuple(batches))
+                for batches in groups(export.batches, MOST_GROUPS)
+            ]
+        )
+
+
+def groups(batches: Sequence[Batch], most: int) -> Iterator[Sequence[Batch]]:
+    """Share batches out over at most so many groups, in order, as evenly as whole batches allow."""
+    count = min(most, len(batches))
+    for number in range(count):
+        yield batches[number * len(batches) // count : (number + 1) * len(batches) // count]

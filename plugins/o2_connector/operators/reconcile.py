@@ -1,0 +1,169 @@
+"""Reconcile: add the book of a window up again from what is staged, and fail the run when it does not balance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from airflow.sdk import BaseOperator
+
+from o2_connector.core.conversion import Reject
+from o2_connector.core.errors import IntegrityError, StopError
+from o2_connector.core.layout import run_stem
+from o2_connector.core.ledger import read_deliveries
+from o2_connector.core.manifest import (
+    ConvertedGroup,
+    Decision,
+    Frozen,
+    ReportManifest,
+    StagedGroup,
+    StagedObject,
+    from_xcom,
+    to_xcom,
+)
+from o2_connector.core.outcomes import Outcome
+from o2_connector.core.report import Counts, Detail, Report, lines_of, report_csv, report_json
+from o2_connector.hooks.staging import StagingHook
+from o2_connector.operators.deliver import receipts_of
+from o2_connector.operators.map import Parked
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ReconcileOperator(BaseOperator):
+    """Write the report of the window; fail when the book does not balance or anything failed.
+
+    Returns a :class:`ReportManifest`. Runs whatever became of the tasks before it.
+
+    :param frozen: a :class:`Frozen`, or nothing. (templated)
+    :param staged: a list of :class:`StagedGroup`, or nothing. (templated)
+    :param converted: a list of :class:`ConvertedGroup`, or nothing. (templated)
+    :param decision: a :class:`Decision`, or nothing. (templated)
+    :param timezone: IANA name of the zone whose days are archived.
+    """
+
+    template_fields: Sequence[str] = ("frozen", "staged", "converted", "decision")
+
+    def __init__(
+        self, *, frozen: Any, staged: Any, converted: Any, decision: Any, timezone: str, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.frozen = frozen
+        self.staged = staged
+        self.converted = converted
+        self.decision = decision
+        self.timezone = timezone
+
+    def execute(self, context: Context) -> Any:
+        """Count, write, judge."""
+        if self.frozen is None:
+            raise StopError("There is no book: extract did not finish. Its log says why; mend that and clear extract.")
+        frozen = from_xcom(self.frozen, Frozen)
+        staging = StagingHook()
+        report = self._report(staging, frozen, context["run_id"], bool(context["params"].get("dry_run")))
+        stem = f"{run_stem(frozen.window, report.run_id)}report."
+        zone = ZoneInfo(self.timezone)
+        manifest = ReportManifest(
+            window=frozen.window,
+            report=_write(staging, stem, ".json", report_json(report)),
+            log=_write(staging, stem, ".csv", report_csv(report, zone)),
+            counts={**asdict(report.counts), "balanced": report.balanced},
+        )
+        # Before the verdict: a run that fails here has a report like any other.
+        context["ti"].xcom_push(key="return_value", value=to_xcom(manifest))
+        for line in lines_of(report, zone):
+            self.log.info("%s", line)
+        self.log.info("Report: %s", staging.url(manifest.log.name))
+        if not report.balanced:
+            raise IntegrityError(f"The book of {frozen.window} does not balance: {'; '.join(report.contradictions)}")
+        if report.counts.failed:
+            causes = Counter(each.cause for each in report.details if each.outcome == Outcome.FAILED)
+            summed = ", ".join(f"{count} with {cause}" for cause, count in causes.most_common())
+            raise StopError(
+                f"{report.counts.failed} deliveries failed ({summed}). The report names them: mend the causes, then"
+                " clear import_to_mailboxes with what follows it; what is delivered already is left alone."
+            )
+        return to_xcom(manifest)
+
+    def _report(self, staging: StagingHook, frozen: Frozen, run_id: str, dry_run: bool) -> Report:
+        staged = [from_xcom(each, StagedGroup) for each in self.staged or []]
+        converted = [from_xcom(each, ConvertedGroup) for each in self.converted or []]
+        decision = from_xcom(self.decision, Decision) if self.decision else None
+        batches = [batch for group in converted for batch in group.batches]
+        outcomes: Counter[str] = Counter()
+        delivered: set[int] = set()
+        details = [*_rejects(staging, [batch.rejects for batch in batches]), *_parked(staging, decision)]
+        available = 0
+        for shard in decision.shards if decision else ():
+            with staging.reader(shard.deliveries) as lines:
+                rows = read_deliveries(lines).rows
+            receipts = receipts_of(staging, shard.deliveries)
+            available += len(rows)
+            delivered.update(row.item for row in rows)
+            for receipt in receipts.values():
+                outcomes[receipt.outcome] += 1
+                if receipt.outcome in (Outcome.FAILED, Outcome.PARTIALLY_IMPORTED):
+                    details.append(
+                        Detail(
+                            item_id=receipt.item_id,
+                            outcome=receipt.outcome,
+                            cause=receipt.cause or "",
+                            mailbox=receipt.mailbox,
+                        )
+                    )
+        counts = Counts(
+            available_from_source=frozen.items,
+            staged=sum(batch.items for group in staged for batch in group.batches),
+            converted=sum(batch.converted for batch in batches),
+            rejected=sum(batch.rejected for batch in batches),
+            decided=decision.items if decision else 0,
+            parked=decision.items_parked if decision else 0,
+            items_with_deliveries=len(delivered),
+            available_for_import=available,
+            imported=outcomes[Outcome.IMPORTED],
+            partially_imported=outcomes[Outcome.PARTIALLY_IMPORTED],
+            skipped=outcomes[Outcome.SKIPPED],
+            failed=outcomes[Outcome.FAILED],
+        )
+        return Report(
+            window=frozen.window,
+            run_id=run_id,
+            completed_at=datetime.now(UTC),
+            dry_run=dry_run,
+            counts=counts,
+            details=tuple(details),
+            mapping_sha256=decision.mapping.sha256 if decision else None,
+        )
+
+
+def _rejects(staging: StagingHook, objects: Sequence[StagedObject | None]) -> Iterator[Detail]:
+    for each in filter(None, objects):
+        with staging.reader(each) as lines:
+            for line in lines:
+                reject = msgspec.json.decode(line, type=Reject)
+                yield Detail(
+                    item_id=reject.item_id,
+                    outcome="rejected",
+                    cause=reject.fault,
+                    place=f"{reject.batch_id}:{reject.line}",
+                )
+
+
+def _parked(staging: StagingHook, decision: Decision | None) -> Iterator[Detail]:
+    if decision and decision.parked:
+        with staging.reader(decision.parked) as lines:
+            for line in lines:
+                parked = msgspec.json.decode(line, type=Parked)
+                yield Detail(item_id=parked.item_id, outcome="parked", cause=parked.cause)
+
+
+def _write(staging: StagingHook, stem: str, suffix: str, content: bytes) -> StagedObject:
+    with staging.writer(stem, suffix) as out:
+        out.write(content)
+    return out.staged

@@ -1,0 +1,54 @@
+"""What every task of a run needs: the run's window, and the verdict on a failure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from airflow.sdk import RetryPolicy
+from airflow.sdk.definitions.retry_policy import RetryDecision
+
+from o2_connector.core.errors import IntegrityError, RetryError, StopError
+from o2_connector.core.window import Window, settle_window
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+def window_of(context: Context, timezone: str) -> Window:
+    """Return the window that this run archives, whatever started it."""
+    run: Any = context["dag_run"]
+    params = context["params"]
+    return settle_window(
+        asked_start=params.get("window_start"),
+        asked_end=params.get("window_end"),
+        interval_start=run.data_interval_start,
+        interval_end=run.data_interval_end,
+        run_type=str(getattr(run.run_type, "value", run.run_type)),
+        run_after=run.run_after,
+        zone=ZoneInfo(timezone),
+    )
+
+
+class ConnectorRetryPolicy(RetryPolicy):
+    """Fail at once what no retry heals; wait as long as the other side asked; leave the rest to the task's retries."""
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
+    ) -> RetryDecision:
+        """Decide by the kind of error."""
+        if isinstance(exception, (StopError, IntegrityError)):
+            return RetryDecision.fail(reason="a person must act; see the error's remedy")
+        if isinstance(exception, RetryError) and exception.retry_after is not None:
+            return RetryDecision.retry(delay=timedelta(seconds=exception.retry_after))
+        return RetryDecision.default()
+
+    def serialize(self) -> dict[str, Any]:
+        """Return the policy's settings: it has none."""
+        return {}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> ConnectorRetryPolicy:
+        """Return the policy."""
+        return cls()
