@@ -120,13 +120,14 @@ class World:
         """Yield (day, first index, index beyond the last) for each day that has items in the window."""
         date_of_day = window_from.astimezone(self._zone).date()
         while (day := self._day(date_of_day)).begin < window_to:
-            first, beyond = (
-                bisect_left(range(self.items), moment, key=lambda index, day=day: self._archived(day, index))
-                for moment in (window_from, window_to)
-            )
+            first, beyond = self._index_at(day, window_from), self._index_at(day, window_to)
             if first < beyond:
                 yield day, first, beyond
             date_of_day += timedelta(days=1)
+
+    def _index_at(self, day: _Day, moment: datetime) -> int:
+        """Return the index of the day's first item that is archived at the moment or later."""
+        return bisect_left(range(self.items), moment, key=lambda index: self._archived(day, index))
 
     @lru_cache(maxsize=512)  # noqa: B019 - a process has one world, or a few
     def _day(self, day: date) -> _Day:
