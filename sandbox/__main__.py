@@ -53,7 +53,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--users", type=int, default=25, help="users in the directory (%(default)s)")
     parser.add_argument("--zone", default="Europe/London", help="time zone of the days (%(default)s)")
     parser.add_argument(
-        "--corpus", type=Path, help="texts to use: JSON Lines with sender and text, .jsonl or .jsonl.gz"
+        "--corpus", type=Path, help="texts to use: sender and text in JSON Lines, may be .gz"
     )
     parser.add_argument("--batch-size", type=int, default=500, help="items in a batch (%(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
