@@ -34,7 +34,7 @@ def connection_string(endpoint: str) -> str:
 
 @contextmanager
 def running() -> Iterator[str]:
-    """Run an empty Azurite in memory on a free port and yield its endpoint; skip where it cannot be had, never on CI."""
+    """Run an empty Azurite in memory on a free port, yield its endpoint; skip where it cannot be had, never on CI."""
     try:
         search_path = install()
     except (OSError, subprocess.CalledProcessError) as error:

@@ -36,7 +36,7 @@ from o2_connector.core.manifest import StagedObject
 if TYPE_CHECKING:
     from airflow.sdk import Connection, ObjectStoragePath
 
-BLOCK = 4 * 1024 * 1024
+BLOCK = 8 * 1024 * 1024
 """Bytes that are asked of Azure at a time: memory for one object stays within a few of these."""
 
 PARALLEL_BLOCKS = 4
@@ -130,6 +130,10 @@ class _VerifiedSource(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
+    def readall(self) -> bytes:
+        # The inherited one asks for 8 KiB at a time.
+        return b"".join(iter(lambda: self.read(BLOCK) or b"", b""))
+
     def _verify(self) -> None:
         found = self._digest.hexdigest()
         if (self._size, found) != (self._staged.size, self._staged.sha256):
@@ -212,7 +216,7 @@ class StagingHook(BaseHook):
         with _translated(f"opening {staged.name}"):
             path: Any = self._path(staged.name)
             source = path.open("rb", block_size=BLOCK)
-        with io.BufferedReader(_VerifiedSource(source, staged), BLOCK // 4) as reader:
+        with io.BufferedReader(_VerifiedSource(source, staged), BLOCK // 8) as reader:
             yield cast("BinaryIO", reader)
 
     @contextmanager
