@@ -19,7 +19,6 @@ from collections.abc import Callable
 from typing import Any
 
 from o2_connector.hooks.staging import StagingHook
-
 from tests.azurite.server import connection_string, running
 
 CONTAINER = "benchmark"

@@ -18,10 +18,10 @@ from uuid import uuid4
 
 import pytest
 from airflow.sdk.io import get_fs
+
 from o2_connector.core.errors import IntegrityError, RetryError, StopError
 from o2_connector.core.manifest import StagedObject
 from o2_connector.hooks.staging import BLOCK, SPOOL, StagingHook, check_name, storage_account
-
 from tests.azurite.server import ACCOUNT, KEY, connection_string, running
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
