@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from sandbox.media import Media
-from sandbox.people import Person, other_number, written
+from sandbox.people import Person, line_of, other_number, written
 
 T = TypeVar("T")
 Item = dict[str, Any]
@@ -89,7 +89,7 @@ def message(
 ) -> tuple[Item, tuple[File, ...]]:
     """Make a message. `group` is the thread's name; without one the thread is that of the two phones."""
     sent = sent or scene.archived - timedelta(milliseconds=800 + scene.below(90_000))
-    parties = sorted([sender["phone"], *(receiver["phone"] for receiver in receivers)])
+    parties = sorted(line_of(party["phone"]) for party in (sender, *receivers))
     item: Item = {
         "itemType": kind,
         "direction": "OUTBOUND" if outbound else "INBOUND",

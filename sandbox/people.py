@@ -82,6 +82,11 @@ def written(phone: str) -> tuple[str, str, str]:
     return phone, phone[1:], f"0{national[:4]} {national[4:]}"
 
 
+def line_of(phone: str) -> str:
+    """Return what all spellings of a number share; a short code or a name stays as it is."""
+    return phone.replace(" ", "")[-10:]
+
+
 def organisation(seed: int, users: int) -> tuple[tuple[User, ...], tuple[Person, ...]]:
     """Make the directory's users, `users` of them, and the organisation's phones, a few more."""
     if not FEWEST_USERS <= users <= MOST_USERS:

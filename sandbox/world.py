@@ -17,9 +17,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from sandbox.directory import User
 from sandbox.items import PARTICULAR, Cast, File, Item, Scene, Shape, instant, message, ordinary
 from sandbox.media import Media, size_and_digest
-from sandbox.people import mapping_csv, organisation, other_number
+from sandbox.people import line_of, mapping_csv, organisation, other_number
 
 # A stretch of items in which every particular shape comes once; a shorter day is one stretch.
 STRETCH = 500
@@ -75,6 +76,7 @@ class World:
             rare=tuple(person for person in self.people if person not in usual),
             of_kind={person.kind: person for person in self.people},
         )
+        self._person_of = {line_of(person.phone): person for person in self.people}
         # A kind of phone that a smaller world lacks has no item of its own.
         kinds = {"full", "denied"} - self._cast.of_kind.keys()
         self._particular = tuple(shape for name, shape in PARTICULAR.items() if name not in kinds)
@@ -82,6 +84,11 @@ class World:
     def mapping_csv(self) -> str:
         """Return the mapping file that the organisation's admins keep."""
         return mapping_csv(self.people)
+
+    def users_of(self, item: Item) -> set[User]:
+        """Return the users into whose mailboxes the rules lead an item; nobody's when it must be parked."""
+        people = (self._person_of.get(line_of(party["phone"])) for party in (item["from"], *item["to"]))
+        return {person.user for person in people if person is not None and person.user is not None}
 
     def count(self, window_from: datetime, window_to: datetime) -> int:
         """Return how many items were archived in the window."""
