@@ -641,7 +641,9 @@ class GraphHook(BaseHook):
         untrusted = False
         code = ANSWER_LOST
         try:
-            response = self._session.request(method, url, data=data, headers=headers, allow_redirects=False)
+            response = self._session.request(method, url, data=data, headers=headers)
+        except requests.TooManyRedirects as error:  # the session follows none
+            return Answer(status=error.response.status_code)
         except requests.RequestException as error:
             untrusted = is_untrusted(error)
             code = NOT_SENT if _never_connected(error) else ANSWER_LOST
