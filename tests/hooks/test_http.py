@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
+
 from o2_connector.core.errors import StopError
-from o2_connector.hooks.http import LONGEST_WAIT, backoff, https_url, new_session, parse_retry_after
+from o2_connector.hooks.http import LONGEST_WAIT, TIMEOUT, backoff, https_url, new_session, parse_retry_after
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -99,3 +102,21 @@ def test_a_wait_is_not_the_same_twice() -> None:
 def test_a_wait_is_never_under_retry_after() -> None:
     assert backoff(0, retry_after=90.5) == 90.5
     assert backoff(3, retry_after=0) >= 4
+
+
+def test_no_request_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts = []
+    monkeypatch.setattr(HTTPAdapter, "send", lambda *args, timeout, **kwargs: timeouts.append(timeout) or answered())
+    session = new_session()
+
+    session.get("https://archive.example.com/")
+    session.get("https://archive.example.com/", timeout=5)
+
+    assert timeouts == [TIMEOUT, 5]
+
+
+def answered() -> requests.Response:
+    response = requests.Response()
+    response.status_code = 200
+    response.raw = io.BytesIO()
+    return response

@@ -20,12 +20,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+
 from o2_connector.core.errors import ItemError, RetryError, StopError
 from o2_connector.core.source import AttachmentGone, Batch
 from o2_connector.hooks.telemessage import CHUNK, STALLS, TRIES, TeleMessageHook
-
+from sandbox.server import Sandbox, running
 from sandbox.tls import Certificates, certificates
 
 PASSWORD = "correct-horse-battery"
@@ -590,7 +592,7 @@ def test_a_part_that_starts_early_is_read_past_what_is_there(site: Site, hook: T
 def test_a_part_that_does_not_join_is_not_taken(site: Site, hook: TeleMessageHook, span: dict[str, str]) -> None:
     site.on("exports/e1", file(cut=100_000), Answer(status=206, headers=span, body=CONTENT[100_000:]))
 
-    with pytest.raises(RetryError):
+    with pytest.raises(RetryError, match=r"left out bytes|does not say which"):
         read(hook, batch_of())
 
 
@@ -948,3 +950,99 @@ def test_a_token_is_masked_in_whatever_is_logged_later(site: Site, hook: TeleMes
     hook.test_connection()
 
     assert "a-token-that-was-logged" not in str(redact("Bearer a-token-that-was-logged"))
+
+
+# Against the sandbox
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with running(tmp_path_factory.mktemp("sandbox"), items=60, batch_size=25) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(world: Sandbox) -> Sandbox:
+    world.telemessage.faults.clear()
+    return world
+
+
+@pytest.fixture
+def reader(sandbox: Sandbox, connect: Connect) -> TeleMessageHook:
+    return connect(sandbox.telemessage_url, ca_file=sandbox.ca_file, login=sandbox.username, password=sandbox.password)
+
+
+@pytest.fixture
+def day() -> tuple[datetime, datetime]:
+    start = datetime(2026, 6, 1, tzinfo=ZoneInfo("Europe/London"))
+    return start, start + timedelta(days=1)
+
+
+def test_a_day_is_read_whole_through_all_that_goes_wrong(
+    sandbox: Sandbox, reader: TeleMessageHook, day: tuple[datetime, datetime]
+) -> None:
+    faults = sandbox.telemessage.faults
+    faults.add("status", path="login", status=503)
+    faults.add("status", path="exports$", status=429, retry_after=2)
+    faults.add("cut", path="batches", times=3, share=0.4)
+    faults.add("status", path="batches", times=2, status=500)
+    faults.add("expired_token", path="batches")
+    faults.add("cut", path="attachments", times=2, share=0.9)
+
+    export = reader.freeze_export(*day)
+    items = [
+        json.loads(line)
+        for batch in export.batches
+        for line in b"".join(reader.read_batch(export.export_id, batch)).splitlines()
+    ]
+    attachments = [attachment for item in items for attachment in item.get("attachments", [])]
+    sizes = [
+        sum(map(len, reader.read_attachment(a["attachmentId"], size=a["byteCount"], sha256=a["sha256"])))
+        for a in attachments
+    ]
+
+    assert [batch.item_count for batch in export.batches] == [25, 25, 10]
+    assert [item["itemId"] for item in items] == [item["itemId"] for item in sandbox.world.items_of(*day)]
+    assert sizes == [attachment["byteCount"] for attachment in attachments] != []
+    left = [(kind, path) for kind in ("status", "cut", "expired_token") for path in ("login", "batches", "attachments")]
+    assert [fault for fault in left if faults.take(*fault) is not None] == []
+
+
+def test_a_window_frozen_twice_is_the_same(reader: TeleMessageHook, day: tuple[datetime, datetime]) -> None:
+    assert reader.freeze_export(*day) == reader.freeze_export(*day)
+
+
+def test_a_day_that_is_not_over_is_left_to_the_tasks_retries(reader: TeleMessageHook) -> None:
+    now = datetime.now(UTC)
+
+    with pytest.raises(RetryError, match="not closed") as caught:
+        reader.freeze_export(now - timedelta(hours=1), now + timedelta(hours=1))
+
+    assert caught.value.retry_after == pytest.approx(3600, abs=60)
+
+
+def test_a_window_of_more_than_a_month_stops(reader: TeleMessageHook, day: tuple[datetime, datetime]) -> None:
+    with pytest.raises(StopError, match="31 days"):
+        reader.freeze_export(day[0], day[0] + timedelta(days=32))
+
+
+def test_a_batch_that_was_altered_on_its_way_is_right_the_next_time(
+    sandbox: Sandbox, reader: TeleMessageHook, day: tuple[datetime, datetime]
+) -> None:
+    export = reader.freeze_export(*day)
+    sandbox.telemessage.faults.add("wrong_digest", path="batches")
+
+    with pytest.raises(RetryError, match="digest"):
+        list(reader.read_batch(export.export_id, export.batches[0]))
+
+    assert b"".join(reader.read_batch(export.export_id, export.batches[0])).count(b"\n") == 25
+
+
+def test_an_attachment_that_the_site_dropped_is_gone(
+    sandbox: Sandbox, reader: TeleMessageHook, day: tuple[datetime, datetime]
+) -> None:
+    attachment = next(item["attachments"][0] for item in sandbox.world.items_of(*day) if item.get("attachments"))
+    sandbox.telemessage.faults.add("gone", path="attachments")
+
+    with pytest.raises(AttachmentGone):
+        list(reader.read_attachment(attachment["attachmentId"], size=1, sha256=attachment["sha256"]))
