@@ -114,7 +114,15 @@ def run(*command: str | Path, environ: Mapping[str, str]) -> str:
 def outer_environment() -> dict[str, str]:
     """Take the environment without what would make the installed thing differ from one shell to the next."""
     # Unset PYTHONDONTWRITEBYTECODE: Airflow starts in half the time when its bytecode is there.
-    leave = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_TARGET", "PIP_PREFIX", "PIP_USER"}
+    leave = {
+        "PYTHONDONTWRITEBYTECODE",
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "VIRTUAL_ENV",
+        "PIP_TARGET",
+        "PIP_PREFIX",
+        "PIP_USER",
+    }
     return {name: value for name, value in os.environ.items() if name not in leave}
 
 

@@ -1,0 +1,126 @@
+"""What the demo asks of its Airflow, through the public REST API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import requests
+
+from demo.options import Options
+
+DAG = "o2_network_archive"
+COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskRun:
+    """Know one task instance of a run. ``map_index`` is -1 for a task that is not mapped."""
+
+    task: str
+    map_index: int
+    state: str | None
+    try_number: int
+    started: datetime | None
+    ended: datetime | None
+
+
+def _instant(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if value else None
+
+
+class Airflow:
+    """Speak with one Airflow whose administrator needs no password."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._session = requests.Session()
+        self._session.trust_env = False  # it is on this machine, whatever proxy the environment names
+
+    def _ask(self, method: str, path: str, **arguments: Any) -> Any:
+        answer = self._session.request(method, f"{self.url}{path}", timeout=60, **arguments)
+        if answer.status_code == 401 and "Authorization" not in self._session.headers:
+            self._session.headers["Authorization"] = f"Bearer {self._ask('GET', '/auth/token')['access_token']}"
+            return self._ask(method, path, **arguments)
+        answer.raise_for_status()
+        return answer.json()
+
+    def missing(self) -> list[str]:
+        """Name the components that are not healthy yet."""
+        try:
+            health = self._ask("GET", "/api/v2/monitor/health")
+        except (requests.ConnectionError, requests.Timeout):
+            return ["api_server"]
+        return [name for name in COMPONENTS if (health.get(name) or {}).get("status") != "healthy"]
+
+    def has_dag(self) -> bool:
+        """Tell whether the DAG has been read."""
+        answer = self._ask("GET", "/api/v2/dags", params={"dag_id_pattern": DAG, "exclude_stale": "true"})
+        return any(dag["dag_id"] == DAG for dag in answer["dags"])
+
+    def import_errors(self) -> list[str]:
+        """Give the stack of every DAG file that cannot be read."""
+        return [
+            f"{each['filename']}\n{each['stack_trace']}"
+            for each in self._ask("GET", "/api/v2/importErrors")["import_errors"]
+        ]
+
+    def trigger(self, options: Options) -> str:
+        """Make the run of the day, then let the DAG go; give the run's id.
+
+        In this order: a run of that logical date is there when the scheduler first looks, so it makes no second one.
+        """
+        start, end = (instant.isoformat() for instant in options.window)
+        body = {
+            "dag_run_id": f"demo__{options.day}",
+            "logical_date": start,
+            "data_interval_start": start,
+            "data_interval_end": end,
+            "conf": {},
+        }
+        run = self._ask("POST", f"/api/v2/dags/{DAG}/dagRuns", json=body)
+        self._ask("PATCH", f"/api/v2/dags/{DAG}", json={"is_paused": False})
+        return str(run["dag_run_id"])
+
+    def run_ids(self) -> list[str]:
+        """Name every run of the DAG."""
+        return [run["dag_run_id"] for run in self._ask("GET", f"/api/v2/dags/{DAG}/dagRuns")["dag_runs"]]
+
+    def run_state(self, run_id: str) -> str:
+        """Give the state of the run: queued, running, success or failed."""
+        return str(self._ask("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["state"])
+
+    def task_runs(self, run_id: str) -> Sequence[TaskRun]:
+        """List the run's task instances, page by page."""
+        found: list[TaskRun] = []
+        while True:
+            page = self._ask(
+                "GET",
+                f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances",
+                params={"limit": 100, "offset": len(found), "order_by": "id"},
+            )
+            found += [
+                TaskRun(
+                    task=each["task_id"],
+                    map_index=each["map_index"],
+                    state=each["state"],
+                    try_number=each["try_number"],
+                    started=_instant(each["start_date"]),
+                    ended=_instant(each["end_date"]),
+                )
+                for each in page["task_instances"]
+            ]
+            if not page["task_instances"] or len(found) >= page["total_entries"]:
+                return found
+
+    def returned(self, run_id: str, task: str) -> Any:
+        """Give what a task returned, or None when it returned nothing."""
+        path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task}/xcomEntries/return_value"
+        try:
+            return self._ask("GET", path)["value"]
+        except requests.HTTPError as error:
+            if error.response.status_code == 404:
+                return None
+            raise
