@@ -78,7 +78,8 @@ class Airflow:
             "logical_date": start,
             "data_interval_start": start,
             "data_interval_end": end,
-            "conf": {},
+            # A manual run's data interval says nothing to the DAG, since the UI and the CLI infer others; its params do.
+            "conf": {"window_start": start, "window_end": end},
         }
         run = self._ask("POST", f"/api/v2/dags/{DAG}/dagRuns", json=body)
         self._ask("PATCH", f"/api/v2/dags/{DAG}", json={"is_paused": False})

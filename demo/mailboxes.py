@@ -79,7 +79,7 @@ def look(sandbox: dict[str, Any], *, keep_texts: bool) -> Arrived:
         known = arrived.examples.get(kind)
         if known is None or _interest(message) > _interest(known):
             arrived.examples[kind] = message
-    arrived.breaches = sum(1 for _ in _answers(sandbox, "/_sandbox/breaches"))
+    arrived.breaches = sum(map(len, _answers(sandbox, "/_sandbox/breaches")))
     return arrived
 
 
