@@ -17,7 +17,7 @@ from pathlib import Path
 import uvicorn
 import uvloop
 from aiosmtpd.smtp import SMTP
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from sandbox.faults import Faults
 from sandbox.graph import Tenant, graph_app
@@ -34,7 +34,7 @@ USERNAME = "archive@example.com"
 PASSWORD = "sandbox-password"  # noqa: S105 - opens nothing but a sandbox
 
 SECONDS_TO_START = 30
-SECONDS_TO_STOP = 2
+SECONDS_TO_STOP = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,10 +137,14 @@ def _serving(apps: list[Starlette], sink: MailSink, sockets: list[socket.socket]
     finally:
         for server in servers:
             server.should_exit = True
+        thread.join(SECONDS_TO_STOP)
+        # A client that leaves an idle TLS connection open would be waited for.
+        for server in servers:
+            server.force_exit = True
         thread.join()
 
 
-def _https(app: Starlette, tls: Certificates) -> uvicorn.Server:
+def _https(app: ASGIApp, tls: Certificates) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
@@ -152,7 +156,6 @@ def _https(app: Starlette, tls: Certificates) -> uvicorn.Server:
             ssl_keyfile=tls.key,
             # Clients that pause between two requests must not meet a connection that has just been closed.
             timeout_keep_alive=120,
-            timeout_graceful_shutdown=SECONDS_TO_STOP,
         )
     )
 
