@@ -122,7 +122,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def _serving(apps: list[Starlette], sink: MailSink, sockets: list[socket.socket], tls: Certificates) -> Iterator[None]:
+def _serving(apps: list[ASGIApp], sink: MailSink, sockets: list[socket.socket], tls: Certificates) -> Iterator[None]:
     logging.getLogger("uvicorn.error").addFilter(_not_cut_on_purpose)
     servers = [_https(app, tls) for app in apps]
     thread = threading.Thread(target=uvloop.run, args=(_until_stopped(servers, sink, sockets, tls),), name="sandbox")
