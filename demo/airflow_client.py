@@ -78,7 +78,7 @@ class Airflow:
             "logical_date": start,
             "data_interval_start": start,
             "data_interval_end": end,
-            # A manual run's data interval says nothing to the DAG, since the UI and the CLI infer others; its params do.
+            # The DAG goes by its params: in a manual run the data interval may be anything that the UI or CLI infers.
             "conf": {"window_start": start, "window_end": end},
         }
         run = self._ask("POST", f"/api/v2/dags/{DAG}/dagRuns", json=body)
