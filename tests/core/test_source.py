@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from o2_connector.core.errors import RetryError, StopError
 from o2_connector.core.source import Batch, Export, parse_export
 

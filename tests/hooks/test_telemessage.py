@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from o2_connector.core.errors import ItemError, RetryError, StopError
-from o2_connector.core.source import AttachmentGone, Batch
+from o2_connector.core.source import AlteredError, AttachmentGone, Batch
 from o2_connector.hooks.telemessage import CHUNK, STALLS, TRIES, TeleMessageHook
 from sandbox.server import Sandbox, running
 from sandbox.tls import Certificates, certificates
@@ -596,18 +596,22 @@ def test_a_part_that_does_not_join_is_not_taken(site: Site, hook: TeleMessageHoo
         read(hook, batch_of())
 
 
+def test_altered_bytes_are_what_a_retry_may_heal() -> None:
+    assert issubclass(AlteredError, RetryError)
+
+
 def test_bytes_of_another_digest_are_to_be_asked_for_again(site: Site, hook: TeleMessageHook) -> None:
     altered = CONTENT[:-1] + b"\x00"
     site.on("exports/e1", file(altered))
 
-    with pytest.raises(RetryError, match=r"batch b1.*digest"):
+    with pytest.raises(AlteredError, match=r"batch b1.*digest"):
         read(hook, batch_of())
 
 
 def test_bytes_that_changed_between_two_connections_are_found_out(site: Site, hook: TeleMessageHook) -> None:
     site.on("exports/e1", file(cut=100_000), plain(bytes(len(CONTENT))))
 
-    with pytest.raises(RetryError, match="digest"):
+    with pytest.raises(AlteredError, match="digest"):
         read(hook, batch_of())
 
 
@@ -615,7 +619,7 @@ def test_a_file_that_is_too_long_is_never_handed_out_beyond_its_size(site: Site,
     site.on("exports/e1", file(CONTENT + b"x"))
     received = bytearray()
 
-    with pytest.raises(RetryError, match="longer"):
+    with pytest.raises(AlteredError, match="longer"):
         list(map(received.extend, hook.read_batch("e1", batch_of())))
 
     assert CONTENT.startswith(received)
@@ -624,7 +628,7 @@ def test_a_file_that_is_too_long_is_never_handed_out_beyond_its_size(site: Site,
 def test_a_file_that_is_too_short_is_to_be_asked_for_again(site: Site, hook: TeleMessageHook) -> None:
     site.on("exports/e1", file(CONTENT[:100_000]))
 
-    with pytest.raises(RetryError, match="shorter"):
+    with pytest.raises(AlteredError, match="shorter"):
         read(hook, batch_of())
 
 
@@ -641,9 +645,10 @@ def test_a_file_that_is_too_short_is_to_be_asked_for_again(site: Site, hook: Tel
 def test_a_reading_that_gets_nowhere_ends(site: Site, hook: TeleMessageHook, moment: Time, stuck: Script) -> None:
     site.on("exports/e1", stuck)
 
-    with pytest.raises(RetryError, match=r"batch b1 keeps breaking at byte \d+ of 262144"):
+    with pytest.raises(RetryError, match=r"batch b1 keeps breaking at byte \d+ of 262144") as caught:
         read(hook, batch_of())
 
+    assert not isinstance(caught.value, AlteredError)  # nothing is set aside for an outage
     assert len(site.asked("exports")) <= STALLS + 2
     assert len(moment.waits) == len(site.asked("exports")) - 1
 
@@ -721,7 +726,7 @@ def test_an_attachment_is_resumed_and_checked_as_a_batch_is(site: Site, hook: Te
     wanted = {"size": len(CONTENT), "sha256": hashlib.sha256(CONTENT).hexdigest().upper()}
 
     assert b"".join(hook.read_attachment("a1", **wanted)) == CONTENT
-    with pytest.raises(RetryError, match=r"attachment a1.*digest"):
+    with pytest.raises(AlteredError, match=r"attachment a1.*digest"):
         list(hook.read_attachment("a1", **wanted))
 
     assert [request.headers.get("range") for request in site.asked("attachments")] == [None, "bytes=100000-", None]
@@ -1032,7 +1037,7 @@ def test_a_batch_that_was_altered_on_its_way_is_right_the_next_time(
     export = reader.freeze_export(*day)
     sandbox.telemessage.faults.add("wrong_digest", path="batches")
 
-    with pytest.raises(RetryError, match="digest"):
+    with pytest.raises(AlteredError, match="digest"):
         list(reader.read_batch(export.export_id, export.batches[0]))
 
     assert b"".join(reader.read_batch(export.export_id, export.batches[0])).count(b"\n") == 25

@@ -93,7 +93,8 @@ class TeleMessageHook(BaseHook):
         A broken connection is resumed where it broke. The last chunk may already be out when the digest turns out
         wrong, so chunks are good only once the iterator has ended.
 
-        :raises RetryError: when the bytes are others, or keep breaking: discard the chunks and ask again.
+        :raises AlteredError: when the bytes are others; a change on the way is gone when they are asked for again.
+        :raises RetryError: when the connection keeps breaking. In either case discard the chunks.
         """
         what = f"batch {batch.batch_id}"
         unknown = StopError(f"TeleMessage no longer knows {what}: clear the extract task, so that it freezes anew")
@@ -311,7 +312,7 @@ def _range_headers(received: int, etag: str | None) -> dict[str, str]:
 def _first_byte(response: requests.Response, what: str) -> int:
     """Return the place in the file of an answer's first byte: 0 for the whole of it, whatever was asked."""
     if response.status_code == 416:
-        raise RetryError(f"{what} is shorter than TeleMessage named")
+        raise AlteredError(f"{what} is shorter than TeleMessage named")
     if response.status_code not in (200, 206):
         raise _refusal(response, what)
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
