@@ -54,13 +54,15 @@ class ImportToMailboxesOperator(BaseOperator):
     the task's retries, after everything else was delivered.
 
     :param shard: a :class:`Shard`. (templated)
+    :param settle_seconds: how long to wait, after an answer was lost, before the mailbox is asked what came of it.
     """
 
     template_fields: Sequence[str] = ("shard",)
 
-    def __init__(self, *, shard: Any, **kwargs: Any) -> None:
+    def __init__(self, *, shard: Any, settle_seconds: float = 90.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.shard = shard
+        self.settle_seconds = settle_seconds
 
     def execute(self, context: Context) -> Any:
         """Deliver mailbox by mailbox, several at a time."""
@@ -68,7 +70,7 @@ class ImportToMailboxesOperator(BaseOperator):
         if shard.dry_run:
             self.log.info("Dry run: %d deliveries to %d mailboxes are not made", shard.count, shard.mailboxes)
             return to_xcom(shard)
-        staging, graph = StagingHook(), GraphHook()
+        staging, graph = StagingHook(), GraphHook(settle_seconds=self.settle_seconds)
         with staging.reader(shard.deliveries) as lines:
             book = read_deliveries(lines)
         receipts = receipts_of(staging, shard.deliveries)
@@ -136,9 +138,10 @@ class Postman:
                 number, row = rest[0]
                 yield self._deliver_one(number, row, folder, there)
                 rest.pop(0)
-        except MailboxError as error:
+        except (MailboxError, ItemError) as error:  # the latter where even the folder is refused
+            cause = error.cause if isinstance(error, MailboxError) else error.fault
             for number, row in rest:
-                yield _receipt(number, row, Outcome.FAILED, error.cause)
+                yield _receipt(number, row, Outcome.FAILED, cause)
 
     def _deliver_one(self, number: int, row: Delivery, folder: str, there: dict[str, str]) -> Receipt:
         if row.key in there:
