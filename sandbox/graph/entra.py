@@ -6,6 +6,7 @@ Sources: docs-contrib `api-reference/v1.0/api/user-list.md`, `user-get.md`, `use
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -129,7 +130,7 @@ def _matching(tenant: Tenant, query: Query) -> list[User]:
     users = list(tenant.users)
     if query.filter is not None:
         node = query.filter
-        users = [user for user in users if holds(node, lambda path, held=properties(user): dig(held, path))]
+        users = [user for user in users if holds(node, partial(dig, properties(user)))]
     for name, descending in reversed(query.order):
         users.sort(key=lambda user: str(properties(user)[name] or "").casefold(), reverse=descending)
     return users

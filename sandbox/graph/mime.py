@@ -42,13 +42,13 @@ def read_mime(body: bytes) -> tuple[Message, list[FileAttachment]]:
             odata_type="#microsoft.graph.fileAttachment",
             name=part.get_filename() or "attachment",
             contentType=part.get_content_type(),
-            contentBytes=part.get_payload(decode=True) or b"",
+            contentBytes=_bytes_of(part),
             contentId=part["content-id"],
             isInline=part.get_content_disposition() == "inline",
         )
         for part in mail.iter_attachments()
     ]
-    message = Message(
+    draft = Message(
         subject=str(mail["subject"] or ""),
         body=ItemBody(contentType=kind, content=words),
         from_=senders[0] if senders else None,
@@ -59,7 +59,12 @@ def read_mime(body: bytes) -> tuple[Message, list[FileAttachment]]:
         replyTo=_recipients(mail, "reply-to"),
         internetMessageId=mail["message-id"],
     )
-    return message, files
+    return draft, files
+
+
+def _bytes_of(part: EmailMessage) -> bytes:
+    content = part.get_payload(decode=True)
+    return content if isinstance(content, bytes) else b""
 
 
 def _recipients(mail: EmailMessage, name: str) -> list[Recipient]:

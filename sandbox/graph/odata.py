@@ -288,14 +288,14 @@ def holds(node: Node, resolve: Resolve) -> bool:
             if found is not None:
                 wanted_id, wanted = found
                 held = resolve(f"{EXTENDED}/{wanted_id}")
-                return held is not None and held.casefold() == wanted.casefold()
+                return isinstance(held, str) and held.casefold() == wanted.casefold()
             items = [holds(inner, _item_resolver(item, variable)) for item in resolve(path) or ()]
             return any(items) if quantifier == "any" else all(items)
     raise Refused(400, "BadRequest", "Invalid filter clause.")
 
 
 def extended_equality(node: Node) -> tuple[str, str] | None:
-    """Return (canonical id, value) when a node is `singleValueExtendedProperties/any(ep: ep/id eq … and ep/value eq …)`."""
+    """Return (canonical id, value) of `singleValueExtendedProperties/any(ep: ep/id eq … and ep/value eq …)`."""
     match node:
         case (
             "any",
@@ -363,7 +363,7 @@ def _compare(held: Any, operator: str, value: Any) -> bool:
 def _function(name: str, held: Any, value: Any) -> bool:
     if not isinstance(held, str) or not isinstance(value, str):
         return False
-    held, value = held.casefold(), value.casefold()
+    text, part = held.casefold(), value.casefold()
     if name == "startswith":
-        return held.startswith(value)
-    return held.endswith(value) if name == "endswith" else value in held
+        return text.startswith(part)
+    return text.endswith(part) if name == "endswith" else part in text

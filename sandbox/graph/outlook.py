@@ -6,7 +6,7 @@ import re
 import struct
 from base64 import b64encode
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
@@ -160,7 +160,7 @@ def _create_folder(mailbox: Mailbox, call: Call, parent: Folder) -> Answer:
     for name in ("id", "parentFolderId", "childFolderCount", "totalItemCount", "unreadItemCount"):
         if getattr(given, name) is not UNSET:
             raise Refused(400, "ErrorInvalidPropertySet", f"Set action is invalid for property '{name}'.")
-    if not given.displayName or given.displayName is UNSET or not given.displayName.strip():
+    if not given.displayName or not given.displayName.strip():
         raise Refused(400, "ErrorInvalidRequest", "The required property 'displayName' is missing.")
     hidden = given.isHidden is not UNSET and bool(given.isHidden)
     folder = mailbox.add_folder(given.displayName, parent, hidden=hidden)
@@ -182,7 +182,7 @@ def _list_folders(mailbox: Mailbox, call: Call, parent: Folder) -> Answer:
     views = [_folder_view(mailbox, folder, None) for folder in folders]
     if query.filter is not None:
         node = query.filter
-        views = [view for view in views if holds(node, lambda path, held=view: dig(held, path))]
+        views = [view for view in views if holds(node, partial(dig, view))]
     for name, descending in reversed(query.order):
         views.sort(key=lambda view: str(view[name]).casefold(), reverse=descending)
     names = query.select
@@ -201,7 +201,7 @@ def _one_folder(mailbox: Mailbox, call: Call, folder: Folder) -> Answer:
         _check_names(query, FOLDER_FIELDS, "mailFolder")
     elif call.method == "PATCH":
         given = shapes.decode(call.body, shapes.MailFolder, "mailFolder")
-        if folder.well_known or not given.displayName or given.displayName is UNSET or given.isHidden is not UNSET:
+        if folder.well_known or not given.displayName or given.isHidden is not UNSET:
             raise Refused(400, "ErrorInvalidPropertySet", "Set action is invalid for property.")
         same = given.displayName.casefold()
         if folder.parent and any(c.name.casefold() == same for c in folder.parent.children if c is not folder):
@@ -445,13 +445,10 @@ def _whole_view(
             found = [(name, extended_value(message, content, name)) for name in _expanded_ids(expand)]
             if held := [{"id": name, "value": value} for name, value in found if value is not None]:
                 view[EXTENDED] = held
-        elif expand.name == "multiValueExtendedProperties":
+        else:
             wanted = set(_expanded_ids(expand))
             multis = content.multiValueExtendedProperties
             view[expand.name] = [m for m in (multis if multis is not UNSET else []) if m.id in wanted]
-        else:
-            message_text = f"Could not find a property named '{expand.name}' on type 'microsoft.graph.message'."
-            raise Refused(400, "RequestBroker--ParseUri", message_text)
     return view
 
 
@@ -474,6 +471,15 @@ def _expanded_ids(expand: Expand) -> tuple[str, ...]:
         message = f"The expansion of '{expand.name}' needs a $filter on id."
         raise Refused(400, "ErrorInvalidUrlQuery", message)
     return _ids_of_filter(expand.options["filter"])
+
+
+def _check_expands(query: Query) -> None:
+    for expand in query.expand:
+        if expand.name in {EXTENDED, "multiValueExtendedProperties"}:
+            _expanded_ids(expand)
+        elif expand.name != "attachments":
+            message = f"Could not find a property named '{expand.name}' on type 'microsoft.graph.message'."
+            raise Refused(400, "RequestBroker--ParseUri", message)
 
 
 def _check_names(query: Query, fields: frozenset[str], type_name: str) -> None:
@@ -530,6 +536,7 @@ def _resolver(mailbox: Mailbox, message: StoredMessage) -> Callable[[str], Any]:
 
 def _list_messages(tenant: Tenant, mailbox: Mailbox, call: Call, folder: Folder | None) -> Answer:
     query = parse_query(call.query, max_top=MAX_PAGE, top_error="RequestBroker--ParseUri")
+    _check_expands(query)
     messages = _matching(mailbox, query, folder)
     if query.order:
         names = [name for name, _ in query.order]
@@ -559,6 +566,7 @@ def _one_message(tenant: Tenant, mailbox: Mailbox, call: Call, message: StoredMe
     if call.method == "GET":
         query = parse_query(call.query, max_top=MAX_PAGE, top_error="RequestBroker--ParseUri")
         _check_names(query, MESSAGE_FIELDS, "message")
+        _check_expands(query)
         return _message_answer(tenant, mailbox, call, message, 200, query)
     if call.method == "PATCH":
         _update(tenant, mailbox, call, message)
@@ -713,7 +721,7 @@ def _add_attachment(tenant: Tenant, mailbox: Mailbox, call: Call, message: Store
 
 
 def _create_upload(tenant: Tenant, mailbox: Mailbox, call: Call, message: StoredMessage) -> Answer:
-    """Open an upload session for a file of 3 to 150 MB (attachment-createuploadsession.md, outlook-large-attachments.md)."""
+    """Open an upload session for a file of 3 to 150 MB (outlook-large-attachments.md)."""
     if call.method != "POST":
         raise _no_method(call)
     item = shapes.decode(call.body, shapes.UploadRequest, "attachment").AttachmentItem

@@ -357,24 +357,26 @@ def check_value(property_id: str, value: str | None) -> None:
     if value is None:
         raise Refused(400, "ErrorInvalidExtendedPropertyValue", "The extended property value is missing.")
     try:
-        if kind == "String":
-            return
-        if kind in _INTEGERS:
-            number = int(value)
-            if not -(1 << _INTEGERS[kind]) <= number < 1 << _INTEGERS[kind]:
-                raise ValueError(kind)
-        elif kind == "SystemTime":
-            instant(value)
-        elif kind == "Boolean":
-            if value.lower() not in {"true", "false"}:
-                raise ValueError(kind)
-        elif kind == "Binary":
-            base64.b64decode(value, validate=True)
-        elif kind in {"Double", "Float", "ApplicationTime"}:
-            float(value)
+        fits = _fits(kind, value)
     except (ValueError, binascii.Error):
+        fits = False
+    if not fits:
         message = f"The extended property value is not valid for the type '{kind}'."
-        raise Refused(400, "ErrorInvalidExtendedPropertyValue", message) from None
+        raise Refused(400, "ErrorInvalidExtendedPropertyValue", message)
+
+
+def _fits(kind: str, value: str) -> bool:
+    if kind in _INTEGERS:
+        return -(1 << _INTEGERS[kind]) <= int(value) < 1 << _INTEGERS[kind]
+    if kind == "Boolean":
+        return value.lower() in {"true", "false"}
+    if kind == "SystemTime":
+        instant(value)
+    elif kind == "Binary":
+        base64.b64decode(value, validate=True)
+    elif kind in {"Double", "Float", "ApplicationTime"}:
+        float(value)
+    return True
 
 
 def instant(value: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -91,7 +91,6 @@ class Tenant:
         client_secret: str,
         *,
         roles: frozenset[str] = DEFAULT_ROLES,
-        certificates: tuple[x509.Certificate, ...] = (),
         federated: tuple[FederatedCredential, ...] = (),
         faults: Faults | None = None,
         clock: Callable[[], datetime] = utc_now,
@@ -108,7 +107,6 @@ class Tenant:
             client_id=client_id,
             client_secret=client_secret,
             roles=roles,
-            certificates=certificates,
             federated=federated,
         )
         self.faults = faults or Faults()
@@ -160,6 +158,11 @@ class Tenant:
             # RBAC for Applications: out of the management scope
             raise access_denied()
         return self.mailboxes[user.id]
+
+    def register(self, certificate: x509.Certificate) -> None:
+        """Let the application log in with this certificate too, as an administrator does in the portal."""
+        known = (*self.application.certificates, certificate)
+        self.application = replace(self.application, certificates=known)
 
     def give_token(self, roles: frozenset[str], now: datetime) -> str:
         """Make an access token and remember it."""
