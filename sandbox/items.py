@@ -17,6 +17,8 @@ Item = dict[str, Any]
 File = tuple[str, Media]
 
 LARGE_PICTURES = 6
+# Few enough that a day of a million items fits on a small disk, and that their digests need be reckoned but once.
+FILES_OF_A_DAY = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,17 +32,24 @@ class Cast:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scene:
-    """Hold what one item is drawn from; `key` is its id, `key_before` that of the particular item before it.
+    """Hold what one item is drawn from: the `index`-th of a day whose ids begin with `day`.
 
-    Of the generator only `random()` is used: Python promises that it never changes
-    (https://docs.python.org/3/library/random.html#notes-on-reproducibility).
+    `index_before` is that of the particular item before it. Of the generator only `random()` is used: Python promises
+    that it never changes (https://docs.python.org/3/library/random.html#notes-on-reproducibility).
     """
 
     cast: Cast
     random: Random
     archived: datetime
-    key: str
-    key_before: str
+    day: str
+    index: int
+    index_before: int
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Return the item's id."""
+        return item_id(self.day, self.index)
 
     def below(self, count: int) -> int:
         """Draw a whole number from 0 to count - 1."""
@@ -69,9 +78,14 @@ class Scene:
 Shape = Callable[[Scene], tuple[Item, tuple[File, ...]]]
 
 
+def item_id(day: str, index: int) -> str:
+    """Return the id of a day's item."""
+    return f"{day}{index:07d}"
+
+
 def instant(moment: datetime, timespec: str = "milliseconds") -> str:
     """Write a UTC datetime as the site does."""
-    return f"{moment.replace(tzinfo=None).isoformat(timespec=timespec)}Z"
+    return moment.isoformat(timespec=timespec).removesuffix("+00:00") + "Z"
 
 
 def message(
@@ -133,15 +147,15 @@ def call(
         item["text"] = text
     if recording is None:
         return item, ()
-    media = Media(kind=recording, key=scene.key, size=seconds)
+    media = Media(kind=recording, key=f"{scene.day}{scene.below(FILES_OF_A_DAY // 100)}", size=seconds)
     return item, ((f"{kind.lower()}-{started:%Y%m%d-%H%M%S}{media.suffix}", media),)
 
 
-def picture(scene: Scene, number: int = 0) -> File:
-    """Draw a picture that no other item has."""
-    kind = "jpeg" if scene.random.random() < 0.3 else "png"
-    media = Media(kind=kind, key=f"{scene.key}/{number}", size=64 + 64 * scene.below(3))
-    return f"IMG_{1000 + scene.below(9000)}{media.suffix}", media
+def picture(scene: Scene) -> File:
+    """Draw one of the day's pictures."""
+    which = scene.below(FILES_OF_A_DAY)
+    media = Media(kind="jpeg" if which % 10 < 3 else "png", key=f"{scene.day}{which}", size=64 + 64 * (which % 3))
+    return f"IMG_{1000 + which}{media.suffix}", media
 
 
 # Ordinary items: what a large day mostly consists of.
@@ -157,7 +171,7 @@ def _sms(scene: Scene) -> tuple[Item, tuple[File, ...]]:
 
 def _mms(scene: Scene) -> tuple[Item, tuple[File, ...]]:
     ours, theirs = scene.person().participant(scene.below(3)), scene.outsider()
-    files = tuple(picture(scene, number) for number in range(1 + (scene.random.random() < 0.1)))
+    files = tuple(picture(scene) for _ in range(1 + (scene.random.random() < 0.1)))
     if scene.random.random() < 0.5:
         return message(scene, theirs, [ours], scene.words(), outbound=False, kind="MMS", files=files)
     return message(scene, ours, [theirs], scene.words(), outbound=True, kind="MMS", files=files)
@@ -325,7 +339,7 @@ def _slides(scene: Scene) -> tuple[File, ...]:
 
 
 def _several(scene: Scene) -> tuple[File, ...]:
-    return tuple(picture(scene, number) for number in range(3))
+    return tuple(picture(scene) for _ in range(3))
 
 
 def _odd_names(scene: Scene) -> tuple[File, ...]:
@@ -389,10 +403,10 @@ def _change(action: str, text: str) -> Shape:
     """Make the shape of an edit or a deletion of the particular item before it, between the same two."""
 
     def shape(scene: Scene) -> tuple[Item, tuple[File, ...]]:
-        before = replace(scene, random=Random(scene.key_before))
+        before = replace(scene, random=Random(scene.seed + scene.index_before))
         ours = before.pick(scene.cast.usual).participant()
         item, files = message(scene, ours, [before.outsider()], text, outbound=True, status="DELIVERED")
-        item["relatesTo"] = {"itemId": scene.key_before, "action": action}
+        item["relatesTo"] = {"itemId": item_id(scene.day, scene.index_before), "action": action}
         return item, files
 
     return shape

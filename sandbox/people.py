@@ -6,6 +6,7 @@ import csv
 import io
 import uuid
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sandbox.directory import User
@@ -74,6 +75,7 @@ def _number(index: int) -> str:
     return f"+4420794{60_000 + last}" if landline else f"+447700{900_000 + last}"
 
 
+@lru_cache(maxsize=4096)
 def written(phone: str) -> tuple[str, str, str]:
     """Return a number in the forms that the network writes: +447700900123, 447700900123, 07700 900123."""
     national = phone.removeprefix("+44")

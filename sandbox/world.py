@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from sandbox.directory import User
-from sandbox.items import PARTICULAR, Cast, File, Item, Scene, Shape, instant, message, ordinary
+from sandbox.items import PARTICULAR, Cast, File, Item, Scene, Shape, instant, item_id, message, ordinary
 from sandbox.media import Media, size_and_digest
 from sandbox.people import line_of, mapping_csv, organisation, other_number
 
@@ -42,12 +42,12 @@ class CorpusLine(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Day:
-    """Hold a calendar day: when it begins, how long it is, and how its items' ids begin."""
+    """Hold a calendar day: its begin and length, what its items' ids begin with, what their seeds are counted from."""
 
     begin: datetime
     microseconds: int
-    scatter: int
-    item_id: str
+    ids: str
+    seed: int
 
 
 class World:
@@ -118,7 +118,7 @@ class World:
         except ValueError:
             return None
         index, number = int(parts["index"]), int(parts["number"])
-        if index >= self.items or not attachment_id.startswith(day.item_id):
+        if index >= self.items or not attachment_id.startswith(day.ids):
             return None
         _, files = self._drawn(day, index, self._archived(day, index))
         return files[number][1] if number < len(files) else None
@@ -142,16 +142,17 @@ class World:
             datetime(midnight.year, midnight.month, midnight.day, tzinfo=self._zone).astimezone(UTC)
             for midnight in (day, day + timedelta(days=1))
         )
+        ids = f"o2-{self._tag}-{day:%Y%m%d}-"
         return _Day(
             begin=begin,
             microseconds=(end - begin) // timedelta(microseconds=1),
-            scatter=day.toordinal() * 40_503,
-            item_id=f"o2-{self._tag}-{day:%Y%m%d}-",
+            ids=ids,
+            seed=int.from_bytes(hashlib.sha256(ids.encode()).digest()[:8], "big"),
         )
 
     def _archived(self, day: _Day, index: int) -> datetime:
         """Return when an item is archived: inside the day, and strictly later than the item before it."""
-        jitter = ((index * _MIX + day.scatter) & 0xFFFF_FFFF) / 0xFFFF_FFFF
+        jitter = ((index * _MIX + day.seed) & 0xFFFF_FFFF) / 0xFFFF_FFFF
         traffic = (index + 0.1 + 0.8 * jitter) / self.items * _BEFORE[-1]
         hour = bisect_left(_BEFORE, traffic) - 1
         share = (hour + (traffic - _BEFORE[hour]) / _TRAFFIC[hour]) / 24
@@ -160,24 +161,25 @@ class World:
     def _item(self, day: _Day, index: int) -> Item:
         archived = self._archived(day, index)
         drawn, files = self._drawn(day, index, archived)
-        item_id = f"{day.item_id}{index:07d}"
-        item: Item = {"itemId": item_id, "network": "O2", "archivedAt": instant(archived, "microseconds"), **drawn}
+        key = item_id(day.ids, index)
+        item: Item = {"itemId": key, "network": "O2", "archivedAt": instant(archived, "microseconds"), **drawn}
         if files:
             item["attachments"] = [
-                _described(f"{item_id}-a{number}", name, media) for number, (name, media) in enumerate(files)
+                _described(f"{key}-a{number}", name, media) for number, (name, media) in enumerate(files)
             ]
         return item
 
     def _drawn(self, day: _Day, index: int, archived: datetime) -> tuple[Item, tuple[File, ...]]:
         """Draw what is in an item, and the files that it carries."""
         shape, index_before = self._shape(index)
-        key = f"{day.item_id}{index:07d}"
         scene = Scene(
             cast=self._cast,
-            random=Random(key),
+            random=Random(day.seed + index),
             archived=archived,
-            key=key,
-            key_before=f"{day.item_id}{index_before:07d}",
+            day=day.ids,
+            index=index,
+            index_before=index_before,
+            seed=day.seed,
         )
         return self._quoted(scene, self.corpus[index]) if self.corpus else shape(scene)
 
@@ -199,7 +201,7 @@ class World:
 
     def _quoted(self, scene: Scene, line: CorpusLine) -> tuple[Item, tuple[File, ...]]:
         """Make a line of the corpus an inbound SMS; one sender always has the same number."""
-        number = int.from_bytes(hashlib.sha256(line.sender.encode()).digest()[:4])
+        number = int.from_bytes(hashlib.sha256(line.sender.encode()).digest()[:4], "big")
         sender = {"phone": other_number(number), "name": None}
         receiver = scene.pick(scene.cast.usual).participant(scene.below(3))
         return message(scene, sender, [receiver], line.text, outbound=False, status="DELIVERED")
