@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
+import hashlib
 import io
 import json
 import logging
@@ -12,13 +14,14 @@ import threading
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, quote, unquote
 
 import pytest
 from cryptography import x509
@@ -30,7 +33,19 @@ from cryptography.x509.oid import NameOID
 from o2_connector.core.directory import Mailbox
 from o2_connector.core.errors import IntegrityError, ItemError, MailboxError, RetryError, StopError
 from o2_connector.core.naming import FOLDER_NAME, ITEM_PROPERTY, UNFINISHED_CATEGORY
-from o2_connector.hooks.graph import CHUNK, INLINE_LIMIT, POST_LIMIT, Attachment, Call, GraphHook, get, post
+from o2_connector.hooks.graph import (
+    CHUNK,
+    INLINE_LIMIT,
+    REQUEST_LIMIT,
+    Attachment,
+    Call,
+    GraphHook,
+    create_call,
+    get,
+    post,
+)
+from sandbox.graph.programs import messages as messages_of
+from sandbox.server import Sandbox, running
 from sandbox.tls import Certificates, certificates
 
 TENANT = "11111111-2222-3333-4444-555555555555"
@@ -1087,6 +1102,7 @@ def test_a_mailbox_that_takes_nothing_is_set_aside_with_its_cause(
 
 MESSAGE = f"/users/{BOX}/messages/m1"
 BIG = bytes(range(256)) * 10_000  # 2.56 MB: two do not fit into one request
+POST_MOST = 3_145_632  # bytes that fit one request of 4 MiB, as base64 with name and type around it
 HUGE = bytes(range(251)) * 31_400  # 7.9 MB: three chunks
 
 
@@ -1179,15 +1195,15 @@ def test_a_large_attachment_goes_up_in_parts_without_the_token(tenant: Tenant, h
     }
 
 
-def test_a_session_serves_from_three_megabytes_on(tenant: Tenant, hook: GraphHook) -> None:
+def test_a_session_serves_what_does_not_fit_one_request(tenant: Tenant, hook: GraphHook) -> None:
     upload = Upload(tenant)
     tenant.on("POST", f"{MESSAGE}/attachments", Reply(status=201, body={"id": "a"}))
 
-    hook.create_message(BOX, FOLDER, message(), [attachment(bytes(POST_LIMIT - 1)), attachment(bytes(POST_LIMIT))])
+    hook.create_message(BOX, FOLDER, message(), [attachment(bytes(POST_MOST)), attachment(bytes(POST_MOST + 1))])
 
     (posted,) = tenant.asked("POST", f"{MESSAGE}/attachments")
-    assert len(posted.body) < 4 * 1024 * 1024
-    assert len(upload.data) == POST_LIMIT
+    assert REQUEST_LIMIT - 4 < len(posted.body) <= REQUEST_LIMIT
+    assert len(upload.data) == POST_MOST + 1
 
 
 @pytest.mark.parametrize("fault", [LOST, error(503, "ErrorServerBusy", Retry_After="1"), error(429, "x")])
@@ -1394,3 +1410,245 @@ def test_an_upload_leaves_no_key_in_the_log(tenant: Tenant, hook: GraphHook, cap
     hook.create_message(BOX, FOLDER, message(), [attachment(HUGE)])
 
     assert "authtoken" not in caplog.text
+
+
+# The sandbox
+
+
+@pytest.fixture(scope="module")
+def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with running(tmp_path_factory.mktemp("sandbox"), items=1, users=40) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running_sandbox: Sandbox) -> Iterator[Sandbox]:
+    running_sandbox.graph.reset()
+    yield running_sandbox
+    assert running_sandbox.graph.breaches == []
+
+
+def access_to(sandbox: Sandbox) -> dict[str, Any]:
+    return {
+        "login": sandbox.client_id,
+        "password": sandbox.client_secret,
+        "tenant_id": sandbox.tenant_id,
+        "authority": sandbox.authority,
+        "graph_url": sandbox.graph_url,
+        "ca_file": str(sandbox.ca_file),
+    }
+
+
+@pytest.fixture
+def real(sandbox: Sandbox, connect: Connect) -> GraphHook:
+    return connect(**access_to(sandbox))
+
+
+@pytest.fixture
+def box(sandbox: Sandbox) -> str:
+    return next(user.id for user in sandbox.world.directory if user.mailbox == "ok")
+
+
+def kept(sandbox: Sandbox) -> list[dict[str, Any]]:
+    """Return all messages of all mailboxes, deleted ones left out."""
+    return [json.loads(line) for line in messages_of(sandbox.graph)]
+
+
+def whole(item_id: str = "0a1b") -> dict[str, Any]:
+    """Return a message as the archive writes it: no draft, with its own dates."""
+    address = {"emailAddress": {"name": "+44 7700 900123", "address": "447700900123@o2.example.com"}}
+    return {
+        "subject": "SMS with +44 7700 900123",
+        "body": {"contentType": "text", "content": "Hello"},
+        "from": address,
+        "toRecipients": [address],
+        "categories": ["O2"],
+        "singleValueExtendedProperties": [
+            {"id": "Integer 0x0E07", "value": "1"},
+            {"id": "SystemTime 0x0039", "value": "2026-11-21T12:00:00Z"},
+            {"id": "SystemTime 0x0E06", "value": "2026-11-21T12:00:01Z"},
+            {"id": ITEM_PROPERTY, "value": item_id},
+        ],
+    }
+
+
+def test_the_sandboxs_directory_is_read_as_it_is(sandbox: Sandbox, real: GraphHook) -> None:
+    users = sandbox.world.directory
+    proxies = {user.id: [proxy.partition(":")[2] for proxy in user.proxy_addresses] for user in users}
+    addresses = [address for one in users for address in [*proxies[one.id], one.mail or "", one.user_principal_name]]
+
+    found = real.find_mailboxes([*addresses, "nobody@example.com"])
+
+    assert {mailbox.id for mailbox in found.values()} == {one.id for one in users if one.mailbox in {"ok", "full"}}
+    assert all(address.lower() in found for one in users if one.mailbox == "ok" for address in proxies[one.id])
+
+
+def test_a_message_is_archived_once_and_found_again(sandbox: Sandbox, real: GraphHook, box: str) -> None:
+    folder_id = real.ensure_folder(box, FOLDER_NAME)
+
+    message_id = real.create_message(box, folder_id, whole(), [attachment(b"picture")])
+
+    assert real.ensure_folder(box, FOLDER_NAME) == folder_id
+    assert real.archived_items(box, folder_id) == {"0a1b": message_id}
+    assert real.find_item(box, "0a1b") == message_id
+    assert real.find_item(box, "0a1c") is None
+    (one,) = kept(sandbox)
+    assert (one["isDraft"], one["folder"], one["sentDateTime"]) == (False, FOLDER_NAME, "2026-11-21T12:00:00Z")
+    assert [file["size"] for file in one["attachments"]] == [7]
+
+
+def test_a_folder_of_more_than_a_page_is_listed_in_full(sandbox: Sandbox, real: GraphHook, box: str) -> None:
+    folder_id = real.ensure_folder(box, FOLDER_NAME)
+    keys = [f"{number:040x}" for number in range(1001)]
+    for start in range(0, len(keys), 20):
+        real.batch([create_call(box, folder_id, whole(key)) for key in keys[start : start + 20]])
+
+    assert set(real.archived_items(box, folder_id)) == set(keys)
+
+
+@pytest.mark.parametrize("how", ["504", "cut"])
+def test_a_lost_answer_leaves_one_message(sandbox: Sandbox, real: GraphHook, box: str, moment: Time, how: str) -> None:
+    folder_id = real.ensure_folder(box, FOLDER_NAME)
+    sandbox.graph.faults.add("executed_but_lost", path="/messages$", how=how)
+
+    message_id = real.create_message(box, folder_id, whole(), [])
+
+    assert [one["id"] for one in kept(sandbox)] == [message_id]
+    assert moment.waits == [SETTLE]
+
+
+def test_a_write_that_lands_late_is_waited_for(
+    sandbox: Sandbox, real: GraphHook, box: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_id = real.ensure_folder(box, FOLDER_NAME)
+    hook = GraphHook(settle_seconds=0.5)
+    sandbox.graph.faults.add("late", path="/messages$", seconds=0.2)
+
+    message_id = hook.create_message(box, folder_id, whole(), [])
+
+    assert [one["id"] for one in kept(sandbox)] == [message_id]
+
+
+def test_attachments_of_every_size_arrive_as_they_are(sandbox: Sandbox, real: GraphHook, box: str) -> None:
+    folder_id = real.ensure_folder(box, FOLDER_NAME)
+    contents = [b"", b"small", BIG, bytes(POST_MOST), bytes(3 * 1024 * 1024), HUGE]
+    sandbox.graph.faults.add("attachment_404", times=2, path="/attachments$")
+
+    real.create_message(box, folder_id, whole(), [attachment(one) for one in contents])
+
+    (one,) = kept(sandbox)
+    assert sorted(file["sha256"] for file in one["attachments"]) == sorted(map(digest, contents))
+    assert (one["isDraft"], one["categories"]) == (False, ["O2"])
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_an_attachment_whose_answer_was_lost_is_there_once(sandbox: Sandbox, real: GraphHook, box: str) -> None:
+    folder_id = real.ensure_folder(box, FOLDER_NAME)
+    sandbox.graph.faults.add("executed_but_lost", path="/attachments$")
+
+    real.create_message(box, folder_id, whole(), [attachment(BIG), attachment(BIG)])
+
+    (one,) = kept(sandbox)
+    assert len(one["attachments"]) == 2
+
+
+def test_a_part_that_fails_in_the_sandbox_is_resumed(sandbox: Sandbox, real: GraphHook, box: str) -> None:
+    folder_id = real.ensure_folder(box, FOLDER_NAME)
+    sandbox.graph.faults.add("cut", path="^/upload")
+    sandbox.graph.faults.add("status", path="^/upload", status=503, code="ErrorServerBusy")
+
+    real.create_message(box, folder_id, whole(), [attachment(HUGE)])
+
+    (one,) = kept(sandbox)
+    assert [file["sha256"] for file in one["attachments"]] == [digest(HUGE)]
+
+
+def test_an_import_killed_between_two_attachments_leaves_one_message_in_the_end(
+    sandbox: Sandbox, real: GraphHook, box: str
+) -> None:
+    folder_id = real.ensure_folder(box, FOLDER_NAME)
+
+    def killed() -> AbstractContextManager[BinaryIO]:
+        raise KeyboardInterrupt
+
+    last = dataclasses.replace(attachment(BIG), open=killed)
+    with pytest.raises(KeyboardInterrupt):
+        real.create_message(box, folder_id, whole(), [attachment(BIG), last])
+    (torn,) = kept(sandbox)
+
+    there = real.archived_items(box, folder_id)
+    message_id = real.create_message(box, folder_id, whole(), [attachment(BIG), attachment(BIG)])
+
+    assert UNFINISHED_CATEGORY in torn["categories"]
+    assert there == {}
+    assert [(one["id"], len(one["attachments"])) for one in kept(sandbox)] == [(message_id, 2)]
+
+
+def test_a_message_too_large_for_its_mailbox_leaves_nothing(
+    sandbox: Sandbox, real: GraphHook, box: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_id = real.ensure_folder(box, FOLDER_NAME)
+    monkeypatch.setattr(sandbox.graph, "message_bytes", 6_000_000)
+
+    with pytest.raises(ItemError, match="ErrorMessageSizeExceeded"):
+        real.create_message(box, folder_id, whole(), [attachment(BIG), attachment(HUGE)])
+
+    assert kept(sandbox) == []
+    assert real.find_item(box, "0a1b") is None
+
+
+def test_a_full_mailbox_is_set_aside(sandbox: Sandbox, real: GraphHook) -> None:
+    full = next(user.id for user in sandbox.world.directory if user.mailbox == "full")
+
+    with pytest.raises(MailboxError) as caught:
+        real.create_message(full, real.ensure_folder(full, FOLDER_NAME), whole(), [])
+
+    assert caught.value.cause == "ErrorQuotaExceeded"
+
+
+def test_a_folder_that_somebody_removed_is_named_as_the_cause(sandbox: Sandbox, real: GraphHook, box: str) -> None:
+    folder_id = real.ensure_folder(box, FOLDER_NAME)
+    real.batch([Call(method="DELETE", path=f"/users/{box}/mailFolders/{quote(folder_id)}")])
+
+    with pytest.raises(MailboxError) as caught:
+        real.create_message(box, folder_id, whole(), [])
+
+    assert caught.value.cause == "ErrorFolderNotFound"
+
+
+def test_a_wrong_secret_is_refused_by_its_code(sandbox: Sandbox, connect: Connect) -> None:
+    hook = connect(**access_to(sandbox) | {"password": "not-the-secret"})
+
+    assert hook.test_connection()[1].startswith("the login refuses the application: AADSTS7000215")
+
+
+def test_a_token_that_expires_early_is_renewed_on_the_way(
+    sandbox: Sandbox, real: GraphHook, box: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_id = real.ensure_folder(box, FOLDER_NAME)
+    monkeypatch.setattr(sandbox.graph, "tokens", {})
+
+    assert real.archived_items(box, folder_id) == {}
+
+
+def test_threads_that_share_a_hook_do_not_disturb_each_other_when_one_meets_a_503(
+    sandbox: Sandbox, real: GraphHook, moment: Time
+) -> None:
+    boxes = [user.id for user in sandbox.world.directory if user.mailbox == "ok"][:6]
+    folders = {one: real.ensure_folder(one, FOLDER_NAME) for one in boxes}
+    sandbox.graph.faults.add(
+        "status", path="/messages$", times=1000, rate=0.3, status=503, code="ErrorServerBusy", retry_after="0.01"
+    )
+
+    def deliver(one: str) -> None:
+        for number in range(20):
+            real.create_message(one, folders[one], whole(f"{number:040x}"), [])
+
+    with ThreadPoolExecutor(len(boxes)) as pool:
+        list(pool.map(deliver, boxes))
+
+    assert len(kept(sandbox)) == 20 * len(boxes)
+    assert SETTLE not in moment.waits

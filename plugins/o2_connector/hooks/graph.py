@@ -10,6 +10,7 @@ import base64
 import itertools
 import logging
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,8 +50,10 @@ BATCH_LIMIT = 20
 INLINE_LIMIT = 2_621_440
 """Bytes of attachments and body that go with the create: as base64 they stay below the 4 MB of a whole request."""
 
-POST_LIMIT = 3_000_000
-"""Bytes from which an attachment needs an upload session (Microsoft Graph, "Attach large files to messages")."""
+REQUEST_LIMIT = 4 * 1024 * 1024
+"""Bytes of a whole request. An attachment that does not fit in one needs an upload session; the documented border of
+3 MB is this one seen through base64 (Microsoft Graph, "Attach large files to messages"; measured to be 3,145,611 bytes
+in microsoftgraph/msgraph-sdk-java#52). A session below it is refused."""
 
 SESSION_LIMIT = 150 * 1024 * 1024
 """Bytes of the largest attachment that an upload session takes (same page)."""
@@ -188,11 +191,20 @@ def file_attachment(attachment: Attachment) -> dict[str, Any]:
         data = _exactly(source, attachment.size)
         if source.read(1):
             raise IntegrityError("an attachment is longer than its record says")
+    return {**_without_bytes(attachment), "contentBytes": base64.b64encode(data).decode("ascii")}
+
+
+def fits_one_request(attachment: Attachment) -> bool:
+    """Tell whether an attachment can be added without an upload session."""
+    around = len(msgspec.json.encode({**_without_bytes(attachment), "contentBytes": ""}))
+    return around + (attachment.size + 2) // 3 * 4 <= REQUEST_LIMIT
+
+
+def _without_bytes(attachment: Attachment) -> dict[str, Any]:
     return {
         "@odata.type": "#microsoft.graph.fileAttachment",
         "name": attachment.name,
         "contentType": attachment.content_type,
-        "contentBytes": base64.b64encode(data).decode("ascii"),
         "isInline": attachment.is_inline,
         **({"contentId": attachment.content_id} if attachment.content_id else {}),
     }
@@ -235,6 +247,7 @@ class GraphHook(BaseHook):
         self.settle_seconds = settle_seconds
         self._sleep = sleep
         self._clock = clock
+        self._making = threading.Lock()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -265,13 +278,18 @@ class GraphHook(BaseHook):
         return Login(self.access, new_session(ca_file=self.access.ca_file))
 
     def get_conn(self) -> requests.Session:
-        """Return the session that Graph is asked through."""
-        return self._session
+        """Return the session that Graph is asked through; threads may share it."""
+        with self._making:  # since Python 3.12 a cached property is no longer made under a lock
+            return self._session
+
+    def _get_login(self) -> Login:
+        with self._making:
+            return self._login
 
     def test_connection(self) -> tuple[bool, str]:
         """Try to get a token."""
         try:
-            self._login.token()
+            self._get_login().token()
         except ConnectorError as error:
             return False, str(error)
         return True, "token ok"
@@ -408,7 +426,7 @@ class GraphHook(BaseHook):
             return message_id
         try:
             for already, attachment in enumerate(following, start=len(attachments) - len(following)):
-                attach = self._attach if attachment.size < POST_LIMIT else self._attach_large
+                attach = self._attach if fits_one_request(attachment) else self._attach_large
                 attach(_message_path(mailbox_id, message_id), attachment, already)
             self._finish(mailbox_id, message_id, message)
         except Exception:  # also when the attachment's bytes cannot be had
@@ -434,7 +452,7 @@ class GraphHook(BaseHook):
                 raise RetryError("a message was created: the answer was lost, and the message is not there")
 
     def _attach(self, message_path: str, attachment: Attachment, already: int) -> None:
-        """Add an attachment of less than `POST_LIMIT` to a message that has `already` so many."""
+        """Add an attachment that fits one request to a message that has `already` so many."""
         what = "an attachment was added"
         call = post(f"{message_path}/attachments", file_attachment(attachment))
         deadline = self._deadline()
@@ -451,7 +469,7 @@ class GraphHook(BaseHook):
                 raise answer.failure(what)
 
     def _attach_large(self, message_path: str, attachment: Attachment, already: int) -> None:
-        """Add an attachment of at least `POST_LIMIT` through an upload session."""
+        """Add an attachment of any size through an upload session."""
         item = {
             "attachmentType": "file",
             "name": attachment.name,
@@ -619,7 +637,7 @@ class GraphHook(BaseHook):
         attempt = 0
         answer = self._attempt_with_token(call.method, url, data)
         if answer.status == HTTPStatus.UNAUTHORIZED:  # revoked before its time: a fresh token, once
-            self._login.forget()
+            self._get_login().forget()
             answer = self._attempt_with_token(call.method, url, data)
         while _may_repeat(call, answer) and self._wait(backoff(attempt, retry_after=answer.retry_after), deadline):
             attempt += 1
@@ -628,7 +646,7 @@ class GraphHook(BaseHook):
 
     def _attempt_with_token(self, method: str, url: str, data: bytes | None) -> Answer:
         try:
-            token = self._login.token()
+            token = self._get_login().token()
         except RetryError as error:
             return Answer(status=NO_ANSWER, code=NOT_SENT, retry_after=error.retry_after)
         headers = {"Authorization": f"Bearer {token}", "Prefer": _PREFER, "client-request-id": str(uuid.uuid4())}
@@ -641,15 +659,15 @@ class GraphHook(BaseHook):
         untrusted = False
         code = ANSWER_LOST
         try:
-            response = self._session.request(method, url, data=data, headers=headers)
+            response = self.get_conn().request(method, url, data=data, headers=headers)
         except requests.TooManyRedirects as error:  # the session follows none
-            return Answer(status=error.response.status_code)
+            return Answer(status=HTTPStatus.FOUND if error.response is None else error.response.status_code)
         except requests.RequestException as error:
             untrusted = is_untrusted(error)
             code = NOT_SENT if _never_connected(error) else ANSWER_LOST
         else:
             if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
-                self._session.close()  # the next try meets another server (Microsoft Graph, "Best practices")
+                self.get_conn().close()  # the next try meets another server (Microsoft Graph, "Best practices")
             return _read(response)
         if untrusted:
             raise StopError("Graph's certificate does not verify; name the authority's PEM file as ca_file")
@@ -704,8 +722,10 @@ def _answer(status: int, headers: Mapping[str, str], body: Any) -> Answer:
 def _never_connected(error: requests.RequestException) -> bool:
     if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
         return True
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    return isinstance(reason, urllib3.exceptions.NewConnectionError)
+    cause = error.args[0] if error.args else None
+    if isinstance(cause, urllib3.exceptions.ClosedPoolError):  # another thread met a 503 and dropped the connections
+        return True
+    return isinstance(getattr(cause, "reason", None), urllib3.exceptions.NewConnectionError)
 
 
 def _mapping(body: Any) -> Mapping[str, Any]:
