@@ -19,11 +19,12 @@ import msgspec
 from o2_connector.core.errors import ItemError
 
 Instant: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
-Sha256: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+# \A and \Z: "$" also matches before a line feed at the end, which would break a header in two.
+Sha256: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]  # what every JSON reader keeps (RFC 8259, 6)
 # An id reaches headers, logs and reports: one line, of a length that fits all of them.
 Identifier: TypeAlias = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=400, pattern="^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*$")
+    str, msgspec.Meta(min_length=1, max_length=400, pattern=r"\A[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*\Z")
 ]
 
 
@@ -98,6 +99,10 @@ class Call(Record, frozen=True, kw_only=True, rename="camel"):
     duration_seconds: Natural
     ended_at: Instant | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse times that cannot be told in UTC."""
+        _check_years(self.started_at, self.ended_at)
+
 
 class Relation(Record, frozen=True, kw_only=True, rename="camel"):
     """Name the item that this one edits or deletes; that one stays as it was."""
@@ -134,6 +139,10 @@ class Item(Record, frozen=True, kw_only=True, rename="camel"):
     relates_to: Relation | None = None
     attachments: tuple[Attachment, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse times that no mailbox can hold."""
+        _check_years(self.sent_at, self.archived_at)
+
     @property
     def participants(self) -> tuple[Participant, ...]:
         """Return the sender, then the recipients in the record's order."""
@@ -146,7 +155,10 @@ class Item(Record, frozen=True, kw_only=True, rename="camel"):
 
 
 _DECODER = msgspec.json.Decoder(Item)
-_ENUM = re.compile(r"Invalid enum value .*?(?= - at|$)", re.DOTALL)  # msgspec quotes the value, which may be anything
+# msgspec quotes the value, which may be anything, " - at `$" included: up to the last place that it names.
+_ENUM = re.compile(r"Invalid enum value .*(?= - at `\$)", re.DOTALL)
+_REGEX = re.compile(r"matching regex '.*'(?= - at `\$)")  # means nothing to whoever reads a report
+_YEARS = range(1602, 9999)  # Exchange's times begin in 1601, Python's end in 9999, and UTC may be a day from here
 
 
 def parse_item(line: bytes) -> Item:
@@ -156,12 +168,16 @@ def parse_item(line: bytes) -> Item:
     """
     try:
         return _DECODER.decode(line)
+    except RecursionError:
+        raise ItemError("the line is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # msgspec refuses lone surrogates, which RFC 8259 (8.2) lets a sender write; phones do write them.
         try:
             record = json.loads(line)
         except ValueError:
             raise ItemError("the line is not JSON in UTF-8") from None
+        except RecursionError:
+            raise ItemError("the line is nested too deeply") from None
         if not isinstance(error, msgspec.ValidationError):
             try:
                 return msgspec.convert(record, Item)
@@ -175,8 +191,14 @@ def record_digest(line: bytes) -> str:
     return hashlib.sha256(line.rstrip(b"\r\n")).hexdigest()
 
 
+def _check_years(*moments: datetime | None) -> None:
+    if any(moment and moment.year not in _YEARS for moment in moments):
+        raise ValueError(f"Expected a year from {_YEARS[0]} to {_YEARS[-1]}")
+
+
 def _fault(error: Exception) -> str:
-    return _ENUM.sub("a value that the contract does not list", str(error)).replace(" - at ", " at ")
+    told = _ENUM.sub("a value that the contract does not list", str(error))
+    return _REGEX.sub("of the contract's form", told).replace(" - at ", " at ")
 
 
 def _readable_id(record: Any) -> str | None:
