@@ -10,7 +10,8 @@ import phonenumbers
 
 E164 = NewType("E164", str)
 
-_SHORT_CODE_DIGITS = 7  # Ofcom's short codes have 5 or 6 digits; no subscriber number in the world has fewer than 7
+_SUBSCRIBER_DIGITS = 7  # Ofcom's short codes have 5 or 6 digits; no subscriber number in the world has fewer than 7
+_DECIMAL = re.compile(r"\s*\+?\d{7,}\.\d*\s*")  # a spreadsheet's: 7700900123.0 is not +7 700 900 1230
 
 
 @lru_cache(maxsize=1 << 16)
@@ -20,23 +21,29 @@ def normalise(phone: str, region: str) -> E164 | None:
     :param phone: as written anywhere: +44 7700 900123, 0044…, 07700 900123, +44 (0)7700…, 447700900123.
     :param region: ISO 3166 code of the country that a national number belongs to.
     """
-    if re.search(r"[^\d\s+()./\u2010-\u2015\u00a0-]", phone):
+    if re.search(r"[^\d\s+()./\u2010-\u2015\u00a0-]", phone) or _DECIMAL.fullmatch(phone):
         return None
     digits = re.sub(r"\D", "", phone)
-    if len(digits) < _SHORT_CODE_DIGITS:
+    if len(digits) < _SUBSCRIBER_DIGITS or not int(digits):
         return None
-    candidates = [phone] if phone.lstrip().startswith("+") else [phone, f"+{digits}"]
-    for candidate in candidates:
-        try:
-            number = phonenumbers.parse(candidate.replace("(0)", ""), region)
-        except phonenumbers.NumberParseException:
-            continue
-        # "Possible", not "valid": numbering plans change faster than libraries do.
-        if phonenumbers.is_possible_number_with_reason(number) == phonenumbers.ValidationResult.IS_POSSIBLE:
-            return E164(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
-    return None
+    number, length = _parse(phone, region)
+    # Only a bare run of digits that is too long for this country can be another country's without its plus.
+    if length == phonenumbers.ValidationResult.TOO_LONG and phone.strip().isdecimal():
+        number, length = _parse(f"+{digits}", region)
+    # "Possible", not "valid": numbering plans change faster than libraries do.
+    if number is None or length != phonenumbers.ValidationResult.IS_POSSIBLE:
+        return None
+    return E164(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 
 
 def masked(phone: str) -> str:
     """Return a number that a person can recognise in their own file and nobody can dial: all but the last 3 hidden."""
     return "…" + phone[-3:] if len(phone) > 3 else "…"
+
+
+def _parse(phone: str, region: str) -> tuple[phonenumbers.PhoneNumber | None, int | None]:
+    try:
+        number = phonenumbers.parse(phone, region)
+    except phonenumbers.NumberParseException:
+        return None, None
+    return number, phonenumbers.is_possible_number_with_reason(number)
