@@ -18,7 +18,9 @@ from o2_connector.core.rendering import Address, Part, Rendering
 OpenPart: TypeAlias = Callable[[Part], Iterable[bytes]]
 
 _LINE_OCTETS = 57  # 57 octets are 76 characters of base64, the longest line RFC 2045 (6.8) allows
-_WORD_OCTETS = 45  # so that an encoded word, =?utf-8?b?…?=, stays within the 75 characters of RFC 2047 (2)
+_WORD_OCTETS = 33  # so that an encoded word, =?utf-8?b?…?=, beside a header's name stays within RFC 2047's 76 (2)
+_TOKEN_CHARACTERS = 400  # that stand unbroken on a line; RFC 5322 (2.1.1) forbids lines of more than 998
+_QUOTED_CHARACTERS = 66  # of a display name, on one line
 
 
 def eml_chunks(rendering: Rendering, open_part: OpenPart) -> Iterator[bytes]:
@@ -42,9 +44,13 @@ def eml_chunks(rendering: Rendering, open_part: OpenPart) -> Iterator[bytes]:
 
 
 def encoded_word_text(text: str) -> list[str]:
-    """Return an unstructured header's text as it goes on the wire: one piece when ASCII, else RFC 2047 words."""
-    if text.isascii() and "=?" not in text:
-        return [text]
+    """Return an unstructured header's text as it goes on the wire, to be joined by spaces.
+
+    The words of an ASCII text, where single spaces part them and unfolding gives them back; else RFC 2047's.
+    """
+    words = text.split(" ")
+    if text.isascii() and "=?" not in text and all(0 < len(word) <= _TOKEN_CHARACTERS for word in words):
+        return words
     return _encoded_words(text)
 
 
@@ -83,8 +89,8 @@ def _mailboxes(addresses: tuple[Address, ...]) -> list[str]:
 
 
 def _mailbox(address: Address) -> list[str]:
-    if address.name.isascii() and "=?" not in address.name:
-        escaped = address.name.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = address.name.replace("\\", "\\\\").replace('"', '\\"')
+    if escaped.isascii() and "=?" not in escaped and len(escaped) <= _QUOTED_CHARACTERS:
         return [f'"{escaped}"', f"<{address.address}>"]
     return [*_encoded_words(address.name), f"<{address.address}>"]
 

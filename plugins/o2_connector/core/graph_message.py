@@ -13,6 +13,7 @@ from o2_connector.core.naming import ITEM_PROPERTY
 from o2_connector.core.rendering import Address, Rendering
 
 _MAX_HEADERS = 5  # InvalidInternetMessageHeaderCollection: "… should be less than or equal to 5."
+_MAX_HEADER_VALUE = 995  # characters that others have written; an EML has the header whole
 
 
 def graph_message(rendering: Rendering) -> dict[str, Any]:
@@ -27,8 +28,9 @@ def graph_message(rendering: Rendering) -> dict[str, Any]:
         "internetMessageId": rendering.message_id,
         "isRead": True,
         "internetMessageHeaders": [
-            {"name": name, "value": "".join(encoded_word_text(value))}
-            for name, value in rendering.headers[:_MAX_HEADERS]
+            {"name": name, "value": value}
+            for name, text in rendering.headers[:_MAX_HEADERS]
+            if len(value := " ".join(encoded_word_text(text))) <= _MAX_HEADER_VALUE
         ],
         "singleValueExtendedProperties": [
             {"id": "Integer 0x0E07", "value": "1"},  # PidTagMessageFlags: read, and not unsent, so no draft

@@ -17,11 +17,16 @@ from o2_connector.core.phones import normalise
 CONVERTER_VERSION = "1"
 
 _NAMED_IN_SUBJECT = 8  # numbers; Exchange keeps 255 characters of a subject
+_SUBJECT_UNITS = 255  # of UTF-16
 _SMTP_ADDRESS = re.compile(
-    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
-    r"@([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+    r"(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
-_CONTENT_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
+# RFC 6838 (4.2); and neither of the kinds that RFC 2045 (6.4) forbids to be base64.
+_CONTENT_TYPE = re.compile(
+    r"(?!multipart/|message/)[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}(?=\s*(;|\Z))",
+    re.IGNORECASE | re.ASCII,
+)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -134,7 +139,8 @@ def _subject(item: Item, numbers: list[str]) -> str:
     named = numbers if len(numbers) <= _NAMED_IN_SUBJECT else numbers[:_NAMED_IN_SUBJECT]
     rest = len(numbers) - len(named)
     people = ", ".join(each[:24] for each in named) + (f" and {rest} more" if rest else "")
-    return f"{'Calls' if _kind(item) == 'calls' else 'SMS and MMS'} between {people}"
+    subject = f"{'Calls' if _kind(item) == 'calls' else 'SMS and MMS'} between {people}"
+    return subject.encode("utf-16-le")[: 2 * _SUBJECT_UNITS].decode("utf-16-le", "ignore")
 
 
 def _text(item: Item, gone: tuple[Attachment, ...], missing: dict[str, Cause]) -> str:
@@ -203,9 +209,9 @@ def _headers(item: Item, record: str) -> tuple[tuple[str, str], ...]:
 
 
 def _part(attachment: Attachment) -> Part:
-    kind = _CONTENT_TYPE.match(attachment.content_type)
+    kind = _CONTENT_TYPE.match(attachment.content_type.strip())
     return Part(
-        name=one_line(attachment.file_name),
+        name=one_line(attachment.file_name) if attachment.file_name.strip() else "attachment",
         content_type=kind[0].lower() if kind else "application/octet-stream",
         size=attachment.byte_count,
         sha256=attachment.sha256,
