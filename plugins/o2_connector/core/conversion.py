@@ -12,7 +12,7 @@ from o2_connector.core.graph_message import graph_message
 from o2_connector.core.items import Item, parse_item, record_digest
 from o2_connector.core.ledger import Packed, PackedPart
 from o2_connector.core.outcomes import Cause
-from o2_connector.core.rendering import Rendering, render, visible
+from o2_connector.core.rendering import Rendering, one_line, render
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,4 +98,5 @@ def packed_message(rendering: Rendering) -> bytes:
 def participant_rows(row: int, item: Item) -> Iterator[tuple[int, str, str]]:
     """Yield (row of the item in its batch's index, phone, e-mail property or nothing) for each participant."""
     for each in item.participants:
-        yield row, visible(each.phone), visible((each.email or "").strip())
+        # Any white space is a space to those who read numbers; a bare line end would break a table's row in two.
+        yield row, one_line(" ".join(each.phone.split())), one_line((each.email or "").strip())
