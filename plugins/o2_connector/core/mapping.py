@@ -78,10 +78,10 @@ def with_candidates(participants: pd.DataFrame, book: PhoneBook, region: str) ->
     numbers = {phone: normalise(phone, region) for phone in distinct}
     found = participants["phone"].map(numbers)
     by_number = book.rows.set_index("number")["mailbox"]
-    email = participants["email"].str.lower()
+    # Checked before it is put in lower case: the Kelvin sign's is a plain "k", and would be another's address.
+    email = participants["email"].where(participants["email"].map(is_smtp_address).astype(bool))
     return participants.assign(
-        mapped=found.map(by_number).astype("object"),
-        captured=email.where(email.map(is_smtp_address).astype(bool)).astype("object"),
+        mapped=found.map(by_number).astype("object"), captured=email.str.lower().astype("object")
     )
 
 
@@ -111,7 +111,7 @@ def decide(rows: int, candidates: pd.DataFrame, mailboxes: Mapping[str, str]) ->
         .drop_duplicates(["row", "mailbox"])[["row", "mailbox", "rule"]]
         .reset_index(drop=True)
     )
-    named = decided.groupby("row")["named"].any()
+    named = decided.groupby("row")["named"].any().reindex(range(rows), fill_value=False).rename_axis("row")
     parked = named[~named.index.isin(deliveries["row"])]
     causes = parked.map({True: Cause.UNKNOWN_MAILBOX, False: Cause.NO_ADDRESS})
     return Decisions(
@@ -132,6 +132,10 @@ def _read_file(name: str, content: bytes, region: str, faults: list[str]) -> pd.
     if absent:
         faults.append(f"{name}:1: no column {' and '.join(absent)}; the first line must name them, as Microsoft's does")
         return _no_rows()
+    twice = [heading for heading in (PHONE_HEADING, MAILBOX_HEADING) if headings.count(heading) > 1]
+    if twice:
+        faults.append(f"{name}:1: more than one column {' and '.join(twice)}; keep the one that is right")
+        return _no_rows()
     phone_at, mailbox_at = headings.index(PHONE_HEADING), headings.index(MAILBOX_HEADING)
     rows = []
     for line, cells in table:
@@ -140,7 +144,7 @@ def _read_file(name: str, content: bytes, region: str, faults: list[str]) -> pd.
                 f"{name}:{line}: {len(cells)} cells under {len(headings)} headings; mend the commas or quotes"
             )
             continue
-        phone, mailbox = cells[phone_at].strip(), cells[mailbox_at].strip().lower()
+        phone, mailbox = cells[phone_at].strip(), cells[mailbox_at].strip()
         number = normalise(phone, region)
         if number is None:
             faults.append(
@@ -149,7 +153,7 @@ def _read_file(name: str, content: bytes, region: str, faults: list[str]) -> pd.
             )
         if not is_smtp_address(mailbox):
             faults.append(f"{name}:{line}: {MAILBOX_HEADING} is no e-mail address; write it like alex@example.com")
-        rows.append((number, mailbox, name, line))
+        rows.append((number, mailbox.lower(), name, line))
     return pd.DataFrame(rows, columns=_COLUMNS) if rows else _no_rows()
 
 
