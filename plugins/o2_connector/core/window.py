@@ -79,9 +79,9 @@ def last_complete_day(moment: datetime, zone: ZoneInfo) -> Window:
 def _instant(name: str, text: str, zone: ZoneInfo) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return _utc(moment if moment.tzinfo else moment.replace(tzinfo=zone))
+    except (ValueError, OverflowError):
         raise StopError(f"{name} is no date and time: write it like 2026-11-21T00:00:00+00:00.") from None
-    return _utc(moment if moment.tzinfo else moment.replace(tzinfo=zone))
 
 
 def _utc(moment: datetime) -> datetime:
