@@ -75,6 +75,7 @@ def receipts_stem(deliveries_name: str) -> str:
 
 
 def _part(name: str) -> str:
-    # Ids come from outside: quoted they cannot climb out of their folder, cut they fit every file system.
+    # Ids come from outside: quoted they cannot climb out of their folder, cut they fit every file system
+    # ("=" is in no quoted name, so that none is another's short form).
     quoted = quote(name, safe="").replace(".", "%2E")
-    return quoted if len(quoted) <= 100 else f"{quoted[:80]}{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return quoted if len(quoted) <= 100 else f"{quoted[:80]}={hashlib.sha256(name.encode()).hexdigest()[:16]}"
