@@ -129,7 +129,7 @@ def report_csv(report: Report, zone: ZoneInfo) -> bytes:
         lines.writerow(())
         lines.writerow(("Item id", "Mailbox", "Outcome", "Failure Reason", "Batch and line"))
         lines.writerows(
-            (_cell(each.item_id), each.mailbox or "", each.outcome, each.cause, each.place or "")
+            tuple(_cell(value) for value in (each.item_id, each.mailbox, each.outcome, each.cause, each.place))
             for each in report.details
         )
     return text.getvalue().encode()
@@ -164,6 +164,6 @@ def lines_of(report: Report, zone: ZoneInfo) -> Iterator[str]:
     yield "The book balances." if report.balanced else f"The book does not balance: {'; '.join(report.contradictions)}."
 
 
-def _cell(item_id: str | None) -> str:
-    # A spreadsheet runs what begins like a formula (OWASP, CSV injection); ids come from outside.
-    return f"'{item_id}" if item_id and item_id[0] in "=+-@\t\r" else item_id or ""
+def _cell(value: str | None) -> str:
+    # A spreadsheet runs what begins like a formula (OWASP, CSV injection); ids and Graph's codes come from outside.
+    return f"'{value}" if value and value[0] in "=+-@\t\r\n" else value or ""
