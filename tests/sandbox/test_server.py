@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import smtplib
 import socket
@@ -128,3 +129,13 @@ def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
     assert "9 items a day" in output
     assert took < 3
     assert not details.exists()
+
+
+def test_the_readme_names_every_option_and_every_fault() -> None:
+    readme = (ROOT / "sandbox" / "README.md").read_text()
+    options = re.findall(r'"(--[a-z-]+)"', (ROOT / "sandbox" / "__main__.py").read_text())
+    faults = re.findall(r'take\("(\w+)"', (ROOT / "sandbox" / "telemessage.py").read_text())
+
+    assert len(options) > 5
+    assert set(faults) == {"cut", "status", "wrong_digest", "expired_token", "gone", "slow"}
+    assert [name for name in (*options, *faults) if f"`{name}`" not in readme] == []
