@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from airflow.sdk.io import get_fs
 
 from o2_connector.core.errors import IntegrityError, RetryError, StopError
 from o2_connector.core.manifest import StagedObject
-from o2_connector.hooks.staging import BLOCK, SPOOL, StagingHook, check_name, storage_account
+from o2_connector.hooks.staging import ABANDONED_SECONDS, BLOCK, SPOOL, StagingHook, check_name, storage_account
 from tests.azurite.server import ACCOUNT, KEY, connection_string, running
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
@@ -311,6 +312,18 @@ def test_while_an_object_grows_in_a_directory_no_name_shows_it(directory: Path) 
 
     assert list(hook.names("")) == [writer.staged.name]
     assert list((directory / SPOOL).iterdir()) == []
+
+
+def test_what_a_killed_worker_left_is_removed_a_day_later(directory: Path) -> None:
+    spools = directory / SPOOL
+    spools.mkdir()
+    (spools / "old").write_bytes(b"half of it")
+    (spools / "growing").write_bytes(b"half of it")
+    os.utime(spools / "old", (time.time() - ABANDONED_SECONDS - 60,) * 2)
+
+    stage(StagingHook(), b"evidence")
+
+    assert [path.name for path in spools.iterdir()] == ["growing"]
 
 
 def test_a_staged_file_cannot_be_written_to(directory: Path) -> None:

@@ -20,6 +20,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -44,6 +45,9 @@ PARALLEL_BLOCKS = 4
 
 SPOOL = ".spool"
 """Folder below a local root in which objects grow; no object's name has a part that begins with a dot."""
+
+ABANDONED_SECONDS = 24 * 3600
+"""A spool file that nobody has written to for so long was left by a worker that was killed."""
 
 DEFAULT_CONTAINER = "o2-archive"
 
@@ -341,6 +345,7 @@ class StagingHook(BaseHook):
             if self._directory is not None:
                 folder = self._directory / SPOOL
                 folder.mkdir(exist_ok=True)
+                _clear_abandoned(folder)
             spool = tempfile.NamedTemporaryFile(dir=folder, prefix="o2-spool-")  # noqa: SIM115 (closed below)
         with spool:
             yield spool
@@ -403,6 +408,14 @@ def _files_below(root: Path, folder: str) -> Iterator[str]:
             folders[:] = [name for name in folders if name != SPOOL]
             for name in files:
                 yield (Path(where) / name).relative_to(root).as_posix()
+
+
+def _clear_abandoned(spools: Path) -> None:
+    """Remove what killed workers left: parts of messages must not lie about for good."""
+    for path in spools.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink()
 
 
 def _sync(folder: Path) -> None:
