@@ -24,7 +24,7 @@ def normalise(phone: str, region: str) -> E164 | None:
     if re.search(r"[^\d\s+()./\u2010-\u2015\u00a0-]", phone) or _DECIMAL.fullmatch(phone):
         return None
     digits = re.sub(r"\D", "", phone)
-    if len(digits) < _SUBSCRIBER_DIGITS or not int(digits):
+    if len(digits) < _SUBSCRIBER_DIGITS or set(digits) == {"0"}:
         return None
     number, length = _parse(phone, region)
     # Only a bare run of digits that is too long for this country can be another country's without its plus.
