@@ -20,6 +20,11 @@ GRAPH = "AIRFLOW_CONN_O2_GRAPH"
 STAGING = "AIRFLOW_CONN_O2_STAGING"
 SMTP = "AIRFLOW_CONN_SMTP_DEFAULT"
 
+#: Airflow's own paths of logs are longer than a line.
+TASK_LOG = (
+    "{{ ti.run_id }}/{{ ti.task_id }}{{ '-%d' % ti.map_index if ti.map_index >= 0 else '' }}.try-{{ try_number }}.log"
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Where:
@@ -125,6 +130,7 @@ def base_environment(where: Where, database: str) -> dict[str, str]:
         "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{where.port}/execution/",
         # Logs
         "LOGGING__BASE_LOG_FOLDER": where.task_logs,
+        "LOGGING__LOG_FILENAME_TEMPLATE": TASK_LOG,
         "LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": where.folder / "logs" / "dag-files",
         # A demo tells nobody that it ran
         "USAGE_DATA_COLLECTION__ENABLED": False,

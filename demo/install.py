@@ -111,6 +111,14 @@ def run(*command: str | Path, environ: Mapping[str, str]) -> str:
     return done.stdout
 
 
+def runs(python: Path) -> bool:
+    """Tell whether an environment still has the Python that it was made with."""
+    try:
+        return subprocess.run([python, "-c", ""], stdin=subprocess.DEVNULL, check=False).returncode == 0
+    except OSError:
+        return False
+
+
 def outer_environment() -> dict[str, str]:
     """Take the environment without what would make the installed thing differ from one shell to the next."""
     # Unset PYTHONDONTWRITEBYTECODE: Airflow starts in half the time when its bytecode is there.
@@ -140,19 +148,22 @@ def install() -> None:
         raise InstallError(f"Python 3.11 to 3.14 is needed; {sys.executable} is {'.'.join(map(str, version))}.")
     wish = wanted(lock, version, sys.base_prefix)
     with alone():
-        if STAMP.exists() and STAMP.read_text() == wish and (VENV / "bin" / "python").exists():
+        python = VENV / "bin" / "python"
+        if STAMP.exists() and STAMP.read_text() == wish and python.exists():
             return
         environ = outer_environment()
         started = time.monotonic()
-        print(f"Setting up .venv with Python {'.'.join(map(str, version))} (a minute or two, once)", flush=True)
+        fits = STAMP.exists() and STAMP.read_text().split(" ", 1)[1] == wish.split(" ", 1)[1] and runs(python)
+        what = "The lock has changed; bringing .venv up to date" if fits else "Setting up .venv (a minute or two, once)"
+        print(f"{what}, Python {'.'.join(map(str, version))}", flush=True)
         STAMP.unlink(missing_ok=True)
-        # --clear, so that nothing of another Python or another lock stays behind.
-        run(sys.executable, "-m", "venv", "--clear", VENV, environ=environ)
-        python = VENV / "bin" / "python"
+        if not fits:
+            run(sys.executable, "-m", "venv", "--clear", VENV, environ=environ)
         bootstrap = VENV / "uv.lock.txt"
         bootstrap.write_text(entry_of("uv", lock.decode()))
         run(python, "-m", "pip", "install", "-q", "--no-deps", "--require-hashes", "-r", bootstrap, environ=environ)
-        command = ("pip", "install", "-q", "--python", python, "--require-hashes", "--compile-bytecode", "-r", LOCK)
+        # sync, not install: what the lock no longer names goes.
+        command = ("pip", "sync", "-q", "--python", python, "--require-hashes", "--compile-bytecode", LOCK)
         run(VENV / "bin" / "uv", *command, environ=uv_settings(environ))
         STAMP.write_text(wish)
         count = len(list((VENV / "lib").glob("python*/site-packages/*.dist-info")))

@@ -85,12 +85,14 @@ def summarise(tasks: Sequence[str], runs: Sequence[TaskRun], now: datetime) -> l
         starts = [run.started for run in instances if run.started]
         going = any(state in ("running", "will try again") for state in states)
         ends = [run.ended for run in instances if run.ended]
+        word = next((word for word in LOUDEST if word in states), "waiting")
+        finished = sum(state in ("done", "skipped") for state in states)
         last = now if going else max(ends, default=now)
         rows.append(
             Row(
                 task=task,
-                state=next((word for word in LOUDEST if word in states), "waiting"),
-                finished=sum(state in ("done", "skipped") for state in states),
+                state="running" if word == "waiting" and finished else word,
+                finished=finished,
                 total=len(instances),
                 seconds=(last - min(starts)).total_seconds() if starts else None,
                 retries=sum(max(0, run.try_number - 1) for run in instances),

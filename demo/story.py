@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -139,8 +140,8 @@ def follow(scene: Scene, run_id: str) -> tuple[str, list[TaskRun]]:
 
 def task_log(where: Where, run_id: str, run: TaskRun) -> Path:
     """Find the log of a task's last try."""
-    mapped = f"map_index={run.map_index}/" if run.map_index >= 0 else ""
-    return where.task_logs / f"dag_id={DAG}/run_id={run_id}/task_id={run.task}/{mapped}attempt={run.try_number}.log"
+    number = f"-{run.map_index}" if run.map_index >= 0 else ""
+    return where.task_logs / run_id / f"{run.task}{number}.try-{run.try_number}.log"
 
 
 def readable(line: str) -> Iterator[str]:
@@ -150,9 +151,11 @@ def readable(line: str) -> Iterator[str]:
     except ValueError:
         yield line
         return
-    yield f"{entry.get('level', ''):<8} {entry.get('event', '')}"
+    event = str(entry.get("event", ""))
+    if not event.startswith("::"):  # the UI's marks for folding
+        yield event
     for error in entry.get("error_detail") or []:
-        yield f"         {error.get('exc_type')}: {error.get('exc_value')}"
+        yield f"{error.get('exc_type')}: {error.get('exc_value')}"
 
 
 def show_failures(scene: Scene, run_id: str, runs: list[TaskRun]) -> None:
@@ -163,7 +166,8 @@ def show_failures(scene: Scene, run_id: str, runs: list[TaskRun]) -> None:
         scene.screen.heading(scene.screen.bad(f"{run.task}{number} failed at try {run.try_number}"))
         for line in tail(log).splitlines():
             for text in readable(line):
-                scene.screen.line(f"  {shown(text, 104)}")
+                for piece in textwrap.wrap(shown(text, 1000), 104) or [""]:
+                    scene.screen.line(f"  {piece}")
         scene.screen.fact("log", relative(log))
 
 
@@ -251,9 +255,12 @@ def show_where(scene: Scene, report: dict[str, Any] | None, *, stays: bool) -> N
     screen.heading("To look at")
     if not os.environ.get(STAGING):
         screen.fact("staged files", f"{relative(scene.where.staging)}/")
-    if report:
-        root = "" if os.environ.get(STAGING) else f"{relative(scene.where.staging)}/"
-        screen.fact("report", f"{root}{report['name']}")
+    if report and os.environ.get(STAGING):
+        screen.fact("report", report["name"], "in the staging container")
+    elif report:
+        short = scene.where.folder / "report.json"
+        short.symlink_to(scene.where.staging / report["name"])
+        screen.fact("report", relative(short))
     screen.fact("logs", f"{relative(scene.where.folder / 'logs')}/")
     if stays:
         screen.fact("Airflow", f"{scene.where.url}/dags/{DAG}", "no password")
