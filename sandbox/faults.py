@@ -41,7 +41,8 @@ class Faults:
 
     def add(self, kind: str, *, times: int = 1, path: str = ".*", rate: float | None = None, **detail: Any) -> None:
         """Let `kind` strike requests in whose path `path` is found; `detail` is for the site."""
-        fault = Fault(kind=kind, times=times, path=re.compile(path), rate=rate, detail=detail)
+        rate = None if rate is None else float(rate)  # what comes over HTTP may be anything
+        fault = Fault(kind=kind, times=int(times), path=re.compile(path), rate=rate, detail=detail)
         with self._lock:
             self._faults.append(fault)
 

@@ -349,7 +349,7 @@ def test_another_process_puts_faults_in_and_clears_them(stranger: Client) -> Non
     assert [answer.status_code for answer in (put, struck, cleared, spared)] == [204, 500, 204, 400]
 
 
-@pytest.mark.parametrize("body", ["", "[]", "{}", '{"kind": "cut", "path": "("}'])
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"kind": "cut", "path": "("}', '{"kind": "cut", "times": "x"}'])
 def test_a_fault_that_cannot_be_is_refused(stranger: Client, body: str) -> None:
     answer = stranger.post(stranger.base.replace("/rest/archive", "/_sandbox/faults"), data=body)
 
