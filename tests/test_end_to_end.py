@@ -22,6 +22,8 @@ from o2_connector.core.naming import FOLDER_NAME, ITEM_PROPERTY
 from o2_connector.core.phones import normalise
 from sandbox.world import World
 from tests.archive import YESTERDAY, Archive, archive
+from tests.azurite.server import connection_string
+from tests.azurite.server import running as azurite
 
 ITEMS = 120
 
@@ -354,3 +356,19 @@ def test_no_text_number_or_address_reaches_logs_xcom_or_the_report(
             assert not person.get("email") or person["email"] not in told
             assert " " not in (person.get("name") or "") or person["name"] not in told
         assert len(item.get("text", "")) < 12 or item["text"] not in told
+
+
+@pytest.mark.azurite
+def test_a_day_is_archived_twice_through_an_azure_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with azurite() as endpoint, archive(tmp_path, monkeypatch, items=60, users=12) as line:
+        extra = {"connection_string": connection_string(endpoint), "container": "o2-archive", "prefix": "o2/uk"}
+        monkeypatch.setenv("AIRFLOW_CONN_O2_STAGING", json.dumps({"conn_type": "wasb", "extra": extra}))
+
+        first = line.run("manual__1")
+        second = line.run("manual__2")
+
+        assert first["balanced"]
+        assert second["balanced"]
+        assert second["skipped"] == first["imported"] == len(expected(line))
+        assert set(copies(line).values()) == {1}
+        assert not line.staging.exists()
