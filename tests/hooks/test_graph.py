@@ -761,6 +761,14 @@ def test_mailboxes_out_of_scope_are_counted_in_the_log(
     assert "Graph refuses 1 mailboxes" in capsys.readouterr().out
 
 
+def test_a_graph_that_refuses_every_mailbox_lacks_a_permission(tenant: Tenant, hook: GraphHook) -> None:
+    refusal = error(403, "ErrorAccessDenied")
+    tenant.on("POST", r"/\$batch", directory(user(1), user(2), probes={"id-1": refusal, "id-2": refusal}))
+
+    with pytest.raises(StopError, match=r"Mail\.ReadWrite"):
+        hook.find_mailboxes(["user1@example.com", "user2@example.com"])
+
+
 def test_a_probe_that_fails_for_another_reason_is_no_verdict(tenant: Tenant, hook: GraphHook) -> None:
     tenant.on("POST", r"/\$batch", directory(user(1), probes={"id-1": error(503, "ErrorServerBusy")}))
 

@@ -13,7 +13,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -320,7 +320,11 @@ class GraphHook(BaseHook):
                     raise _directory_failure(answer)
                 yield _entries(answer, "a user was looked up")
 
-    def _reachable(self, user_ids: Iterable[str]) -> set[str]:
+    def _reachable(self, user_ids: Collection[str]) -> set[str]:
+        """Return which users have a mailbox that Graph can open.
+
+        :raises StopError: when it refuses every one of several: that is no scope but a permission that is missing.
+        """
         reachable = set()
         refused = 0
         for group in _groups(sorted(user_ids)):
@@ -332,11 +336,10 @@ class GraphHook(BaseHook):
                     refused += 1
                 elif answer.status != HTTPStatus.NOT_FOUND and answer.verdict is not Verdict.MAILBOX:
                     raise _directory_failure(answer)
+        if refused == len(user_ids) > 1:
+            raise StopError("Graph refuses every mailbox; grant Mail.ReadWrite, or mend the application's scope")
         if refused:
-            self.log.warning(
-                "Graph refuses %d mailboxes: they lie outside of the application's scope, or Mail.ReadWrite is missing",
-                refused,
-            )
+            self.log.warning("Graph refuses %d mailboxes: they lie outside of the application's scope", refused)
         return reachable
 
     # The archive folder
