@@ -35,7 +35,7 @@ def eml_chunks(rendering: Rendering, open_part: OpenPart) -> Iterator[bytes]:
         return
     # "_" and "=_" occur in no base64, so the boundary cannot stand in a part.
     boundary = f"=_o2_{rendering.key}".encode()
-    yield b'Content-Type: multipart/mixed; boundary="' + boundary + b'"\r\n\r\n--' + boundary + b"\r\n"
+    yield b'Content-Type: multipart/mixed;\r\n boundary="' + boundary + b'"\r\n\r\n--' + boundary + b"\r\n"
     yield b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n" + body
     for part in rendering.parts:
         yield b"--" + boundary + b"\r\n" + _part_head(part)
