@@ -1,0 +1,73 @@
+"""Every shape of item has its e-mail and its Graph message, byte for byte, beside it.
+
+``GOLDEN_WRITE=1 pytest tests/golden`` writes them anew; the diff is the review. An attachment whose bytes are in no
+file here is one that TeleMessage no longer keeps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from o2_connector.core.conversion import Converted, convert_batch
+from o2_connector.core.eml import eml_chunks
+from o2_connector.core.graph_message import graph_message
+from o2_connector.core.items import parse_item
+from o2_connector.core.outcomes import Cause
+from o2_connector.core.rendering import Part
+
+HERE = Path(__file__).parent
+SHAPES = sorted(path.stem for path in HERE.glob("*.json") if not path.name.endswith(".graph.json"))
+BYTES = {
+    hashlib.sha256(content).hexdigest(): content
+    for content in (
+        path.read_bytes() for path in sorted(HERE.iterdir()) if path.suffix in {".png", ".smil", ".txt", ".amr"}
+    )
+}
+
+
+def convert(shape: str) -> Converted:
+    line = (HERE / f"{shape}.json").read_bytes()
+    missing = {
+        each.attachment_id: Cause.ATTACHMENT_GONE for each in parse_item(line).attachments if each.sha256 not in BYTES
+    }
+    (converted,) = convert_batch([line], batch_id="b1", region="GB", missing=missing)
+    assert isinstance(converted, Converted)
+    return converted
+
+
+def open_part(part: Part) -> Iterator[bytes]:
+    content = BYTES[part.sha256]
+    yield from (content[at : at + 100] for at in range(0, len(content), 100))
+
+
+def agree(path: Path, content: bytes) -> None:
+    if os.environ.get("GOLDEN_WRITE"):
+        path.write_bytes(content)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_item_becomes_the_same_bytes_on_any_machine_and_day(shape: str) -> None:
+    rendering = convert(shape).rendering
+
+    agree(HERE / f"{shape}.eml", b"".join(eml_chunks(rendering, open_part)))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_item_becomes_the_same_graph_message(shape: str) -> None:
+    message = graph_message(convert(shape).rendering)
+
+    agree(HERE / f"{shape}.graph.json", (json.dumps(message, ensure_ascii=False, indent=2) + "\n").encode())
+
+
+def test_no_golden_file_is_left_without_its_item() -> None:
+    outputs = {path.name.removesuffix(".eml").removesuffix(".graph.json") for path in HERE.glob("*.eml")}
+    outputs |= {path.name.removesuffix(".graph.json") for path in HERE.glob("*.graph.json")}
+
+    assert outputs == set(SHAPES)
