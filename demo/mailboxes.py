@@ -84,8 +84,8 @@ def look(sandbox: dict[str, Any], *, keep_texts: bool) -> Arrived:
 
 
 def _interest(message: dict[str, Any]) -> tuple[bool, bool]:
-    """Prefer what shows more: an attachment, a text beyond ASCII."""
-    return bool(message["attachments"]), not message["body"]["content"].isascii()
+    """Prefer what shows more: an attachment, an emoji."""
+    return bool(message["attachments"]), max(message["body"]["content"], default="") >= "\N{MAHJONG TILE EAST WIND}"
 
 
 def _who(recipient: dict[str, Any]) -> str:
@@ -101,7 +101,7 @@ def card(message: dict[str, Any]) -> Iterator[str]:
     yield shown(message["subject"], 92)
     yield f"  from {shown(_who(message['from']), 98)}"
     yield f"  to   {shown(_who(recipients[0]), 80)}{others}"
-    yield f"  {message['sentDateTime'].replace('T', ' ')}   {shown(first, 80)}"
+    yield f"  {message['sentDateTime'][:19].replace('T', ' ')} UTC   {shown(first, 80)}"
     for each in message["attachments"]:
         yield f"  + {shown(each['name'], 60)}, {each['size']:,} bytes"
 

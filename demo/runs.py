@@ -80,7 +80,7 @@ def end_up(folder: Path) -> list[str]:
         if is_alive(owner) and owner.pid != os.getpid():
             # It is still starting or telling: it cleans up by itself.
             os.kill(owner.pid, signal.SIGTERM)
-            deadline = time.monotonic() + 3 * PATIENCE
+            deadline = time.monotonic() + 5 * PATIENCE
             while is_alive(owner) and time.monotonic() < deadline:
                 time.sleep(0.1)
             _, _, parts = read_record(folder / RECORD)
