@@ -52,9 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=2000, help="items a day (%(default)s)")
     parser.add_argument("--users", type=int, default=25, help="users in the directory (%(default)s)")
     parser.add_argument("--zone", default="Europe/London", help="time zone of the days (%(default)s)")
-    parser.add_argument(
-        "--corpus", type=Path, help="texts to use: sender and text in JSON Lines, may be .gz"
-    )
+    parser.add_argument("--corpus", type=Path, help="texts to use: sender and text in JSON Lines, may be .gz")
     parser.add_argument("--batch-size", type=int, default=500, help="items in a batch (%(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--name", help="host name by which other machines reach the sandbox")

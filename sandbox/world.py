@@ -67,7 +67,7 @@ class World:
         self.items = len(self.corpus) if corpus else items
         self._zone = ZoneInfo(zone)
         parameters = (seed, users, self.items, zone, [(line.sender, line.text) for line in self.corpus])
-        self._tag = hashlib.sha256(repr(parameters).encode()).hexdigest()[:6]
+        self._tag = hashlib.sha256(msgspec.json.encode(parameters)).hexdigest()[:6]
         usual = tuple(
             person for person in self.people if person.kind in {"by property", "in the file", "alias", "other spelling"}
         )
