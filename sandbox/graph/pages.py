@@ -56,7 +56,7 @@ h2 { font-size: .8rem; letter-spacing: .06em; text-transform: uppercase; color: 
 .rows li + li { border-top: 1px solid var(--line) }
 .rows a { display: grid; grid-template-columns: 2.5rem 1fr auto; gap: 0 .8rem; padding: .7rem 1rem; color: inherit }
 .rows a:hover { background: var(--tint); text-decoration: none }
-.face { grid-row: span 3; align-self: start; width: 2.5rem; height: 2.5rem; border-radius: 50%; display: grid;
+.face { grid-row: 1 / span 2; align-self: start; width: 2.5rem; height: 2.5rem; border-radius: 50%; display: grid;
   place-items: center; background: var(--tint); color: var(--mark); font-weight: 600 }
 .name { font-weight: 600; min-width: 0 }
 .when, .count { color: var(--soft); font-size: .85rem; white-space: nowrap; text-align: right;
@@ -190,7 +190,7 @@ def _row(mailbox: Mailbox, message: StoredMessage, home: str) -> str:
     draft = "Draft · " if message.is_draft else ""
     return (
         f'<li{unread}><a href="{home}/messages/{mailbox.message_id(message, immutable=True)}">{_face(name)}'
-        f'<span class="name" dir="auto">{escape(name)}</span><span class="when">{_time(message.sent)}</span>'
+        f'<span class="name" dir="auto">{escape(name)}</span><span class="when">{_time(message.sent)[:-7]}</span>'
         f'<span class="line" dir="auto">{draft}{escape(content.subject or "(no subject)")}</span>'
         f'<span class="line soft" dir="auto">{escape(" ".join(preview(content.body or None).split()))}{files}</span>'
         "</a></li>"
@@ -307,8 +307,9 @@ def _people(recipients: list[shapes.Recipient]) -> str:
 
 
 def _face(name: str) -> str:
-    letters = "".join(word[0] for word in name.split()[:2] if word[0].isalnum()).upper() or "#"
-    return f'<span class="face" aria-hidden="true">{escape(letters[:2])}</span>'
+    letters = "".join(word[0] for word in name.split()[:2] if word[0].isalpha()).upper()
+    digits = "".join(character for character in name if character.isdecimal())[-2:]
+    return f'<span class="face" aria-hidden="true">{escape(letters or digits or "#")}</span>'
 
 
 def _counted(count: int) -> str:
