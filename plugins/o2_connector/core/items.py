@@ -183,6 +183,9 @@ def parse_item(line: bytes) -> Item:
                 return msgspec.convert(record, Item)
             except msgspec.ValidationError as second:
                 error = second
+            except UnicodeEncodeError:  # msgspec looks such a name or listed value up by its UTF-8
+                fault = "half a surrogate pair where the contract has no free text"
+                raise ItemError(fault, item_id=_readable_id(record)) from None
         raise ItemError(_fault(error), item_id=_readable_id(record)) from None
 
 
