@@ -85,19 +85,17 @@ def start_sandbox(options: Options, where: Where, parts: Parts) -> Part:
 def start(options: Options, where: Where, parts: Parts, screen: Screen) -> Scene:
     """Start every part that is needed and wait until all are healthy and the DAG has been read."""
     airflow = str(Path(sys.executable).parent / "airflow")
-    with screen.step("PostgreSQL"):
-        sandboxed = needs_sandbox(os.environ)
+    sandboxed, sandbox = needs_sandbox(os.environ), None
+    with screen.step("sandbox, PostgreSQL" if sandboxed else "PostgreSQL"):
         if sandboxed:
             start_sandbox(options, where, parts)
         base = base_environment(where, start_postgres(parts, where.folder / "postgres"))
-    with screen.step("Airflow's database"):
-        parts.finish(parts.start("db-migrate", [airflow, "db", "migrate"], environ=base, cwd=ROOT))
-    sandbox = None
-    if sandboxed:
-        with screen.step("sandbox"):
+        if sandboxed:
             ready = where.folder / "sandbox" / "sandbox.json"
             wait_for("The sandbox", ready.exists, parts)
             sandbox = json.loads(ready.read_text())
+    with screen.step("Airflow's database"):
+        parts.finish(parts.start("db-migrate", [airflow, "db", "migrate"], environ=base, cwd=ROOT))
     environ = complete(base, where, options, sandbox)
     client = Airflow(where.url.replace("localhost", "127.0.0.1"))
     with screen.step("Airflow"):
