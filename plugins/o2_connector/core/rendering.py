@@ -122,8 +122,8 @@ def _address(participant: Participant, region: str) -> Address:
 
 def _local_part(number: str) -> str:
     # Alphanumeric senders hold any sign ("O2 UK", "M&S"): what is no letter or digit becomes its code point.
-    number = number[1:] if number[1:].isdecimal() else number
-    return re.sub(r"[^a-z0-9]", lambda found: f"_{ord(found[0]):x}_", number.lower())[:64]
+    name = (number.removeprefix("+") or number).lower()
+    return re.sub(r"[^a-z0-9]", lambda found: f"_{ord(found[0]):x}_", name)[:64]
 
 
 def _conversation(item: Item, numbers: list[str]) -> tuple[str, ...]:
