@@ -1,0 +1,211 @@
+"""An EML says what the item says, and no text, name or file name can make it say anything else."""
+
+from __future__ import annotations
+
+import email
+import hashlib
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email import policy
+from email.headerregistry import Address
+from email.message import EmailMessage
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from o2_connector.core.eml import eml_chunks, encoded_word_text
+from o2_connector.core.graph_message import graph_message
+from o2_connector.core.items import Item
+from o2_connector.core.rendering import Part, Rendering, is_smtp_address, one_line, render, visible
+from tests.core.records import contents, records, rendering, texts
+
+OURS = {
+    *("Date", "From", "To", "Subject", "Message-ID", "References", "MIME-Version", "Content-Type"),
+    "Content-Transfer-Encoding",
+}
+slow = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+def eml(rendered: Rendering, found: dict[str, bytes] | None = None, pieces: int = 7) -> bytes:
+    def open_part(part: Part) -> Iterator[bytes]:
+        content = (found or {})[part.sha256]
+        yield from (content[at : at + pieces] for at in range(0, len(content), pieces))
+
+    return b"".join(eml_chunks(rendered, open_part))
+
+
+def parse(content: bytes) -> EmailMessage:
+    message = email.message_from_bytes(content, policy=policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def text_of(message: EmailMessage) -> str:
+    part = next(message.iter_parts()) if message.is_multipart() else message
+    octets = part.get_payload(decode=True)
+    assert isinstance(octets, bytes)
+    return octets.decode()
+
+
+def rendered_of(record: dict[str, Any]) -> Rendering:
+    return render(msgspec.convert(record, Item), record="f" * 64, region="GB", missing={})
+
+
+def test_a_mail_reader_finds_who_when_and_what() -> None:
+    message = parse(eml(rendering()))
+
+    assert message["From"].addresses == (
+        Address("Kim Akers (+447700900456)", addr_spec="447700900456@o2-archive.invalid"),
+    )
+    assert message["To"].addresses == (Address("Alex Wilber (+447700900123)", addr_spec="alex@example.com"),)
+    assert message["Subject"] == "SMS and MMS between +447700900123, +447700900456"
+    assert message["Date"].datetime == datetime(2026, 11, 21, 9, 30, 15, tzinfo=UTC)
+    assert text_of(message) == "See you at ten."
+    assert message["X-O2-Item-Id"] == "o2-1"
+    assert message["X-O2-Record-SHA256"] == "f" * 64
+
+
+@slow
+@given(records())
+def test_any_item_is_seven_bit_lines_of_lawful_length(drawn: tuple[dict[str, Any], dict[str, bytes]]) -> None:
+    record, found = drawn
+
+    content = eml(rendered_of(record), found)
+
+    assert content.isascii()
+    assert b"\0" not in content
+    assert not re.search(rb"\r(?!\n)|(?<!\r)\n", content)
+    lines = content.split(b"\r\n")
+    assert max(map(len, lines)) <= 998
+    for line in content.partition(b"\r\n\r\n")[0].split(b"\r\n"):
+        # What has no space after its first word cannot be folded.
+        assert len(line) <= 78 or b" " not in line.partition(b": ")[2].strip(), line
+        assert line.strip(), "a line of nothing but white space ends a header for some readers"
+
+
+@slow
+@given(records())
+def test_no_item_can_add_a_header_or_a_recipient(drawn: tuple[dict[str, Any], dict[str, bytes]]) -> None:
+    record, found = drawn
+    rendered = rendered_of(record)
+
+    message = parse(eml(rendered, found))
+
+    ours = OURS | {name for name, _ in rendered.headers}
+    assert set(message.keys()) <= ours
+    assert len(message.keys()) == len(set(message.keys()))
+    assert not message.defects
+    assert [each.addr_spec for each in message["From"].addresses] == [rendered.sender.address]
+    assert [each.addr_spec for each in message["To"].addresses] == [each.address for each in rendered.recipients]
+
+
+@slow
+@given(records())
+def test_text_and_attachments_come_back_as_they_were(drawn: tuple[dict[str, Any], dict[str, bytes]]) -> None:
+    record, found = drawn
+    rendered = rendered_of(record)
+
+    message = parse(eml(rendered, found))
+
+    assert text_of(message) == rendered.text
+    assert rendered.text.startswith(visible(record["text"] or ""))
+    parts = list(message.iter_parts())[1:]
+    assert [part.get_payload(decode=True) for part in parts] == list(found.values())
+    assert [part.get_content_type() for part in parts] == [part.content_type for part in rendered.parts]
+    assert all(part.get_content_disposition() == "attachment" for part in parts)
+
+
+@slow
+@given(records(), st.integers(1, 200))
+def test_the_same_item_gives_the_same_bytes_however_its_attachments_arrive(
+    drawn: tuple[dict[str, Any], dict[str, bytes]], pieces: int
+) -> None:
+    record, found = drawn
+
+    assert eml(rendered_of(record), found, pieces) == eml(rendered_of(record), found, 1 << 16)
+
+
+@slow
+@given(texts)
+def test_a_text_alone_is_the_whole_body(text: str) -> None:
+    assert text_of(parse(eml(rendering(text=text)))) == visible(text)
+
+
+@slow
+@given(st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=120).map(str.strip))
+def test_any_name_stands_beside_its_number(name: str) -> None:
+    shown = "(+447700900456)" if name else "+447700900456"
+
+    message = parse(eml(rendering(**{"from": {"phone": "07700900456", "name": name}})))
+
+    # Python's reader takes liberties with the spaces between a name's encoded words; the wire has them as they are.
+    assert "".join(message["From"].addresses[0].display_name.split()) == "".join(f"{name}{shown}".split())
+
+
+@slow
+@given(texts, contents)
+def test_any_file_name_comes_back(name: str, content: bytes) -> None:
+    digest = hashlib.sha256(content).hexdigest()
+    attachment = {"attachmentId": "a", "fileName": name, "contentType": "a/b", "byteCount": 1, "sha256": digest}
+    message = parse(eml(rendering(attachments=[attachment]), {digest: content}))
+
+    (part,) = message.iter_attachments()
+
+    assert part.get_filename() == (one_line(name).strip() if name.strip() else "attachment")  # Python's reader strips
+
+
+@slow
+@given(texts.map(one_line).filter(bool))
+def test_a_header_comes_back_from_its_words(text: str) -> None:
+    wire = "X-O2-Thread-Id: " + "\r\n ".join(encoded_word_text(text))
+
+    header = email.message_from_string(wire, policy=policy.default)["X-O2-Thread-Id"]
+
+    assert header == text
+
+
+@pytest.mark.parametrize(
+    ("address", "takes"),
+    [
+        ("alex@example.com", True),
+        ("o'neil+sms@mail.example.co.uk", True),
+        ("a" * 64 + "@example.com", True),
+        ("a" * 65 + "@example.com", False),
+        ("alex@" + "a" * 64 + ".com", False),
+        ("alex@" + ".".join(["a" * 60] * 5) + ".com", False),
+        ("", False),
+        ("alex", False),
+        ("alex@example", False),
+        ("alex@-example.com", False),
+        ("alex.@example.com", False),
+        ("alex@example.com\n", False),
+        ("alex@example.com, eve@example.net", False),
+        ('"alex wilber"@example.com', False),
+        ("älex@example.com", False),
+        ("\u212aim@example.com", False),
+    ],
+)
+def test_an_address_is_one_that_exchange_takes(address: str, takes: bool) -> None:
+    assert is_smtp_address(address) is takes
+
+
+@slow
+@given(records())
+def test_the_graph_message_keeps_graphs_limits(drawn: tuple[dict[str, Any], dict[str, bytes]]) -> None:
+    rendered = rendered_of(drawn[0])
+
+    message = graph_message(rendered)
+
+    assert msgspec.json.encode(message)
+    assert 1 <= len(message["internetMessageHeaders"]) <= 5
+    assert all(len(each["value"]) <= 995 and each["value"].isascii() for each in message["internetMessageHeaders"])
+    assert len(message["subject"].encode("utf-16-le")) <= 2 * 255
+    assert message["body"] == {"contentType": "text", "content": rendered.text}
+    assert all(is_smtp_address(each["emailAddress"]["address"]) for each in message["toRecipients"])
+    assert message["singleValueExtendedProperties"][1]["value"].endswith("Z")

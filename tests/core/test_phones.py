@@ -1,0 +1,127 @@
+"""A number has one spelling, and nothing becomes a number that it is not."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from o2_connector.core.phones import masked, normalise
+
+ALEX = "+447700900123"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "+447700900123",
+        "447700900123",
+        "00447700900123",
+        "07700900123",
+        "7700900123",  # Excel drops the nought
+        "07700 900123",
+        "07700-900-123",
+        "(07700) 900 123",
+        "07700.900.123",
+        "+44 7700 900123",
+        "+44 (0)7700 900123",
+        "+44 07700 900123",
+        "0044 (0) 7700 900123",
+        "(+44) 7700 900123",
+        "44 7700 900 123",
+        "\t+44\u00a07700\u2011900123\r\n",
+        "٠٧٧٠٠٩٠٠١٢٣",
+    ],
+)
+def test_every_spelling_of_a_number_is_the_same_number(written: str) -> None:
+    assert normalise(written, "GB") == ALEX
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("020 7946 0000", "+442079460000"),
+        ("+1 202 555 0123", "+12025550123"),
+        ("0012025550123", "+12025550123"),
+        ("+39 (0)6 1234 5678", "+390612345678"),  # Italy keeps its nought
+        ("33612345678", "+33612345678"),  # too long for a British number
+    ],
+)
+def test_other_numbers_are_themselves(written: str, number: str) -> None:
+    assert normalise(written, "GB") == number
+
+
+def test_a_national_number_belongs_to_the_region() -> None:
+    assert normalise("06 12 34 56 00", "FR") == "+33612345600"
+    assert normalise("06.12.34.56.00", "FR") == "+33612345600"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param("60777", id="short code"),
+        pytest.param("118118", id="short code of six"),
+        pytest.param("999", id="emergency"),
+        pytest.param("+60777", id="short code with a plus"),
+        pytest.param("O2UK", id="alphanumeric"),
+        pytest.param("M&S 0770 0900123", id="alphanumeric with a number in it"),
+        pytest.param("", id="nothing"),
+        pytest.param(" ", id="space"),
+        pytest.param("+", id="plus"),
+        pytest.param("Anonymous", id="withheld in words"),
+        pytest.param("0", id="withheld as nought"),
+        pytest.param("00000000", id="withheld as noughts"),
+        pytest.param("-1", id="withheld as minus one"),
+        pytest.param("4.47701E+11", id="Excel's scientific notation"),
+        pytest.param("4,47701E+11", id="Excel's scientific notation with a comma"),
+        pytest.param("7700900123.0", id="a decimal, else a number in Kazakhstan"),
+        pytest.param("7700900123.5", id="a decimal with a fraction"),
+        pytest.param("447700900123.0", id="a decimal with the country"),
+        pytest.param("7,700,900,123", id="thousands"),
+        pytest.param("#########", id="too narrow a column"),
+        pytest.param("7700900123 1", id="a digit too many"),
+        pytest.param("7700900123/1", id="an extension"),
+        pytest.param("07700 900123 (2)", id="a second phone"),
+        pytest.param("07700 900123 x4", id="an extension in letters"),
+        pytest.param("07700 900123 / 07700 900124", id="two numbers"),
+        pytest.param("+447700900123;+447700900124", id="two numbers with a semicolon"),
+        pytest.param("+447700900123+447700900124", id="two numbers run together"),
+        pytest.param("290 4123 5", id="a local number, else one in St Helena"),
+        pytest.param("+4477009001234", id="too long"),
+        pytest.param("+44770090", id="too short"),
+        pytest.param("alex@example.com", id="an address"),
+        pytest.param("1" * 5000, id="endless"),
+        pytest.param("0" * 5000, id="endless noughts"),
+    ],
+)
+def test_what_is_no_subscribers_number_is_none(written: str) -> None:
+    assert normalise(written, "GB") is None
+
+
+@given(st.text(st.sampled_from("0123456789+ ().-/\u2011\u00a0"), max_size=22))
+def test_no_digit_is_added_dropped_or_moved(written: str) -> None:
+    number = normalise(written, "GB")
+
+    if number is not None:
+        digits = re.sub(r"\D", "", written)
+        national = digits.lstrip("0")
+        spelt = {national, f"44{national}", f"44{digits.removeprefix('44').lstrip('0')}"}
+        spelt |= {f"44{re.sub('^(00)?44', '', digits).lstrip('0')}"}
+        # A country whose numbers begin with nought keeps it; what stands before the country is a plus or 00.
+        assert number[1:] in spelt | {digits, digits.removeprefix("00")} or "+" in written or digits.startswith("00")
+        assert digits.endswith(number[-7:])
+
+
+@given(st.text(max_size=30))
+def test_a_number_is_the_number_of_itself(written: str) -> None:
+    number = normalise(written, "GB")
+
+    assert number is None or normalise(number, "GB") == number
+
+
+def test_a_masked_number_cannot_be_dialled() -> None:
+    assert masked("+447700900123") == "…123"
+    assert masked("999") == "…"
+    assert masked("") == "…"
