@@ -138,8 +138,7 @@ def _matching(tenant: Tenant, query: Query) -> list[User]:
 
 def _list(tenant: Tenant, call: Call, query: Query) -> Answer:
     users = _matching(tenant, query)
-    start = int(query.others.get("skiptoken", "0") or 0)
-    size = query.top or DEFAULT_PAGE
+    start, size = _start(query), query.top or DEFAULT_PAGE
     body: dict[str, Any] = {"@odata.context": f"https://{call.host}/v1.0/$metadata#users{_selected(query)}"}
     if query.count:
         body["@odata.count"] = len(users)
@@ -162,13 +161,20 @@ def _delta(tenant: Tenant, call: Call, query: Query) -> Answer:
         body["@odata.deltaLink"] = _link(call, "users/delta", "$deltatoken", query.others["deltatoken"])
         body["value"] = []
         return _answer(body)
-    start, size = int(query.others.get("skiptoken", "0") or 0), query.top or DEFAULT_PAGE
+    start, size = _start(query), query.top or DEFAULT_PAGE
     if start + size < len(tenant.users):
         body["@odata.nextLink"] = _link(call, "users/delta", "$skiptoken", str(start + size))
     else:
         body["@odata.deltaLink"] = _link(call, "users/delta", "$deltatoken", "latest")
     body["value"] = [_view(user, query) for user in tenant.users[start : start + size]]
     return _answer(body)
+
+
+def _start(query: Query) -> int:
+    token = query.others.get("skiptoken", "0")
+    if not token.isdecimal():
+        raise Refused(400, "Directory_ExpiredPageToken", "The specified page token value has expired.")
+    return int(token)
 
 
 def _link(call: Call, path: str, option: str, value: str) -> str:

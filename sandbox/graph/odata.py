@@ -241,7 +241,10 @@ class _Parser:
         if kind == "number":
             return int(text)
         if kind == "time":
-            parsed = datetime.fromisoformat(text)
+            try:
+                parsed = datetime.fromisoformat(text)
+            except ValueError:
+                raise self.wrong(self.tokens[self.next - 1][2]) from None
             return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
         if kind == "name" and text.lower() in {"true", "false", "null"}:
             return {"true": True, "false": False, "null": None}[text.lower()]
@@ -346,7 +349,10 @@ def _compare(held: Any, operator: str, value: Any) -> bool:
     if isinstance(held, str) and isinstance(value, str):
         held, value = held.casefold(), value.casefold()
     elif isinstance(held, str) and isinstance(value, datetime):
-        held = datetime.fromisoformat(held)
+        try:
+            held = datetime.fromisoformat(held)
+        except ValueError:
+            raise _incompatible() from None
     if operator == "eq":
         return bool(held == value)
     if operator == "ne":
@@ -356,8 +362,12 @@ def _compare(held: Any, operator: str, value: Any) -> bool:
     try:
         return bool({"gt": held > value, "ge": held >= value, "lt": held < value, "le": held <= value}[operator])
     except TypeError:
-        message = "Invalid filter clause: A binary operator with incompatible types was detected."
-        raise Refused(400, "BadRequest", message) from None
+        raise _incompatible() from None
+
+
+def _incompatible() -> Refused:
+    message = "Invalid filter clause: A binary operator with incompatible types was detected."
+    return Refused(400, "BadRequest", message)
 
 
 def _function(name: str, held: Any, value: Any) -> bool:

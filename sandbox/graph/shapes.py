@@ -25,6 +25,7 @@ IMPORTANCES = frozenset({"low", "normal", "high"})
 MAX_HEADERS = 5
 MAX_HEADER_VALUE = 998
 MAX_SUBJECT = 255
+FIRST_YEAR = 1601
 
 
 class Shape(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -280,7 +281,7 @@ def base64_of(value: bytes) -> str:
 
 def iso(value: int) -> str:
     """Return an instant, in seconds of Unix time, as Graph writes one."""
-    return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(value, UTC).isoformat()[:19] + "Z"
 
 
 # Extended properties ------------------------------------------------------------------------------------------------
@@ -380,10 +381,13 @@ def _fits(kind: str, value: str) -> bool:
 
 
 def instant(value: str) -> int:
-    """Return an RFC 3339 instant in whole seconds of Unix time; ValueError when it is none or names no offset."""
+    """Return an RFC 3339 instant in whole seconds of Unix time.
+
+    ValueError when it is none, names no offset, or lies before 1601, where a FILETIME begins (MS-DTYP 2.3.3).
+    """
     parsed = datetime.fromisoformat(value)
-    if parsed.tzinfo is None:
-        raise ValueError("no offset")
+    if parsed.tzinfo is None or parsed.year < FIRST_YEAR:
+        raise ValueError(value)
     return int(parsed.timestamp())
 
 
@@ -396,7 +400,7 @@ def check_message(message: Message, *, creating: bool) -> None:
         if getattr(message, name) is not UNSET:
             raise Refused(400, "ErrorInvalidPropertySet", f"Set action is invalid for property '{name}'.")
     subject = message.subject
-    if subject and len(subject) * 2 > MAX_SUBJECT and len(subject.encode("utf-16-le", "surrogatepass")) > 510:
+    if subject and len(subject) * 2 > MAX_SUBJECT and len(subject.encode("utf-16-le")) > MAX_SUBJECT * 2:
         # Exchange Online limits: subject length 255 characters; a MAPI string counts UTF-16 units.
         raise Refused(400, "ErrorPropertyValidationFailure", "At least one property failed validation.")
     if message.body:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import ssl
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -210,8 +212,6 @@ def test_msal_logs_in_with_a_registered_certificate_only(
 
 
 def live(sandbox: Sandbox) -> httpx.Client:
-    import ssl
-
     token = msal_token(sandbox, sandbox.client_secret)["access_token"]
     context = ssl.create_default_context(cafile=str(sandbox.ca_file))
     return httpx.Client(verify=context, trust_env=False, headers={"Authorization": f"Bearer {token}"})
@@ -269,6 +269,20 @@ def test_a_status_can_be_asked_for_with_code_and_retry_after() -> None:
     assert code_of(struck) == (503, "ErrorServerBusy")
     assert struck.headers["Retry-After"] == "2.128"
     assert after.status_code == 201
+
+
+def test_a_slow_create_takes_its_time_and_reads_do_not() -> None:
+    whole = tenant()
+    graph = client(whole)
+    whole.faults.add("slow", seconds=0.2)
+
+    began = time.monotonic()
+    graph.get(MESSAGES)
+    read = time.monotonic() - began
+    graph.post(MESSAGES, json=message())
+    created = time.monotonic() - began - read
+
+    assert read < 0.2 <= created
 
 
 def test_faults_can_be_cleared_before_they_strike() -> None:
