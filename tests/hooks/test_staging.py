@@ -477,6 +477,7 @@ def refusing(status: int, code: str) -> Iterator[str]:
         (403, "AuthorizationFailure", StopError, "403 AuthorizationFailure; give .* Storage Blob Data Contributor"),
         (401, "NoAuthenticationInformation", StopError, "401 .*; give .* Storage Blob Data Contributor"),
         (429, "TooManyRequests", RetryError, "429"),
+        (400, "InvalidBlockList", RetryError, "400 InvalidBlockList"),
         (400, "InvalidResourceName", StopError, "400 .*; correct the staging connection"),
     ],
 )

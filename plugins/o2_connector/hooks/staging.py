@@ -466,12 +466,14 @@ def _raise_for_azure(error: Exception, doing: str) -> NoReturn:
 
     status = getattr(error, "status_code", None)
     code = getattr(error, "error_code", None) or type(error).__name__
-    said = f"staging: {doing} failed: {status or 'no answer'} {getattr(code, 'value', code)}"
+    code = getattr(code, "value", code)
+    said = f"staging: {doing} failed: {status or 'no answer'} {code}"
     if status in (401, 403) or isinstance(error, ClientAuthenticationError):
         raise StopError(
             f"{said}; give the connection's identity the role Storage Blob Data Contributor on the container,"
             " and let the account's firewall admit this worker"
         ) from error
-    if status is None or status in (408, 409, 429) or status >= 500:
+    # A writer of the same bytes that finishes first takes the blocks of a large object with it.
+    if status is None or status in (408, 409, 429) or status >= 500 or code == "InvalidBlockList":
         raise RetryError(said) from error
     raise StopError(f"{said}; correct the staging connection, and see that the container exists") from error
