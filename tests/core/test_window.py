@@ -1,0 +1,160 @@
+"""Whatever starts a run, its window is settled by one rule, and days adjoin."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from o2_connector.core.errors import StopError
+from o2_connector.core.window import Window, last_complete_day, settle_window
+
+LONDON = ZoneInfo("Europe/London")
+# Some change their clocks at midnight, some by half an hour, one skipped a day.
+ZONES = [
+    *("Europe/London", "America/Sao_Paulo", "Asia/Beirut", "America/Havana", "Africa/Cairo", "Australia/Lord_Howe"),
+    *("America/Asuncion", "Asia/Kathmandu", "Pacific/Apia", "UTC"),
+]
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def settle(
+    run_type: str = "manual", *, asked: tuple[str | None, str | None] = (None, None), **changes: object
+) -> Window:
+    given = {
+        "interval_start": at("2026-11-20T00:00"),
+        "interval_end": at("2026-11-21T00:00"),
+        "run_after": at("2026-11-22T07:30"),
+        "zone": LONDON,
+        **changes,
+    }
+    return settle_window(asked_start=asked[0], asked_end=asked[1], run_type=run_type, **given)  # type: ignore[arg-type]
+
+
+INTERVAL = Window(start=at("2026-11-20T00:00"), end=at("2026-11-21T00:00"))
+YESTERDAY = Window(start=at("2026-11-21T00:00"), end=at("2026-11-22T00:00"))
+ASKED = Window(start=at("2026-11-01T00:00"), end=at("2026-11-03T00:00"))
+
+
+@pytest.mark.parametrize(
+    ("run_type", "asked", "interval", "window"),
+    [
+        ("scheduled", False, True, INTERVAL),
+        ("backfill", False, True, INTERVAL),
+        ("asset_triggered", False, True, INTERVAL),
+        ("asset_triggered", False, False, YESTERDAY),
+        (
+            "manual",
+            False,
+            True,
+            YESTERDAY,
+        ),  # UI and REST infer the interval before the logical date, the CLI before now
+        ("manual", False, False, YESTERDAY),
+        ("manual", True, True, ASKED),
+        ("manual", True, False, ASKED),
+        ("scheduled", True, True, ASKED),
+    ],
+)
+def test_every_kind_of_run_has_its_window(run_type: str, asked: bool, interval: bool, window: Window) -> None:
+    form = ("2026-11-01T00:00:00+00:00", "2026-11-03T00:00:00Z") if asked else (None, None)
+    bounds = {} if interval else {"interval_start": None, "interval_end": None}
+
+    assert settle(run_type, asked=form, **bounds) == window
+
+
+def test_an_interval_of_length_nought_is_none() -> None:
+    assert settle("scheduled", interval_end=at("2026-11-20T00:00")) == YESTERDAY
+
+
+def test_an_asked_time_without_offset_is_local() -> None:
+    assert settle(asked=("2026-07-01T00:00", "2026-07-02")).start == at("2026-06-30T23:00")
+
+
+def test_an_asked_window_is_told_in_whole_seconds_utc() -> None:
+    window = settle(asked=("2026-11-01T01:00:00.75+01:00", "2026-11-03T00:00:00.25Z"))
+
+    assert window == ASKED
+    assert window.name == "20261101T000000Z--20261103T000000Z"
+    assert str(window) == "2026-11-01 00:00:00 to 2026-11-03 00:00:00 UTC"
+
+
+def test_a_month_may_be_asked_for() -> None:
+    assert settle(asked=("2026-10-01T00:00Z", "2026-11-01T00:00Z")).end == at("2026-11-01T00:00")
+
+
+@pytest.mark.parametrize(
+    ("run_type", "asked", "remedy"),
+    [
+        ("manual", ("2026-11-01", None), "both window_start and window_end"),
+        ("manual", (None, "2026-11-01"), "both window_start and window_end"),
+        ("manual", ("2026-11-02", "2026-11-01"), "swap them"),
+        ("manual", ("2026-11-01", "2026-11-01"), "swap them"),
+        ("manual", ("2026-11-01T00:00:00.1", "2026-11-01T00:00:00.9"), "widen"),
+        ("manual", ("2026-10-01T00:00Z", "2026-11-01T00:00:01Z"), "longer than 31 days"),
+        ("manual", ("yesterday", "2026-11-01"), "window_start is no date and time"),
+        ("manual", ("2026-11-01", "2026-13-01"), "window_end is no date and time"),
+        ("manual", ("0001-01-01T00:00+01:00", "2026-11-01"), "window_start is no date and time"),
+        ("manual", ("2026-11-01", "9999-12-31T23:59-01:00"), "window_end is no date and time"),
+        ("backfill", ("2026-11-01", "2026-11-02"), "takes its windows from its dates"),
+        ("backfill", ("2026-11-01", None), "takes its windows from its dates"),
+    ],
+)
+def test_what_is_no_window_stops_with_the_remedy(
+    run_type: str, asked: tuple[str | None, str | None], remedy: str
+) -> None:
+    with pytest.raises(StopError, match=remedy):
+        settle(run_type, asked=asked)
+
+
+@pytest.mark.parametrize(
+    ("moment", "start", "end", "hours"),
+    [
+        ("2026-03-30T08:00", "2026-03-29T00:00", "2026-03-29T23:00", 23),
+        ("2026-10-26T08:00", "2026-10-24T23:00", "2026-10-26T00:00", 25),
+        ("2026-07-02T08:00", "2026-06-30T23:00", "2026-07-01T23:00", 24),
+        ("2026-11-22T00:00", "2026-11-21T00:00", "2026-11-22T00:00", 24),
+        ("2026-11-21T23:59:59", "2026-11-20T00:00", "2026-11-21T00:00", 24),
+        ("2026-07-01T23:00", "2026-06-30T23:00", "2026-07-01T23:00", 24),
+    ],
+)
+def test_a_day_in_london_is_as_long_as_its_clocks_say(moment: str, start: str, end: str, hours: int) -> None:
+    window = last_complete_day(at(moment), LONDON)
+
+    assert window == Window(start=at(start), end=at(end))
+    assert window.end - window.start == timedelta(hours=hours)
+
+
+moments = st.datetimes(datetime(2005, 1, 3), datetime(2037, 12, 1), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+@given(moments, st.sampled_from(ZONES))
+def test_the_last_complete_day_is_over_and_the_next_is_not(moment: datetime, zone: str) -> None:
+    window = last_complete_day(moment, ZoneInfo(zone))
+
+    assert window.start < window.end <= moment
+    assert moment - window.end < timedelta(hours=26)
+
+
+@given(moments, st.sampled_from([zone for zone in ZONES if zone != "Pacific/Apia"]))
+def test_days_adjoin(moment: datetime, zone: str) -> None:
+    first = last_complete_day(moment, ZoneInfo(zone))
+
+    # Two days on is never the same day, whatever the clocks do; an hour later each step of the way.
+    days = [last_complete_day(moment + timedelta(hours=hour), ZoneInfo(zone)) for hour in range(49)]
+
+    distinct = list(dict.fromkeys([first, *days]))
+    assert all(later.start == earlier.end for earlier, later in itertools.pairwise(distinct))
+    assert len(distinct) >= 2
+
+
+def test_names_of_windows_sort_by_time() -> None:
+    windows = [last_complete_day(at("2026-01-01T12:00") + timedelta(days=day), LONDON) for day in range(400)]
+
+    assert sorted(window.name for window in windows) == [window.name for window in windows]
