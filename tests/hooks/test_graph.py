@@ -1058,20 +1058,23 @@ def test_a_create_that_is_lost_again_and_again_ends(tenant: Tenant, hook: GraphH
     assert PATIENCE <= sum(moment.waits) < PATIENCE + 2 * SETTLE
 
 
-def test_a_graph_that_cannot_be_reached_was_not_asked(
-    tenant: Tenant, hook: GraphHook, moment: Time, monkeypatch: pytest.MonkeyPatch
+def test_a_graph_that_cannot_be_reached_was_not_asked(connect: Connect, here: dict[str, str], moment: Time) -> None:
+    hook = connect(**here | {"graph_url": "https://localhost:1/v1.0"})
+
+    with pytest.raises(RetryError, match="NotSent"):
+        hook.create_message(BOX, FOLDER, message(), [])
+
+    assert SETTLE not in moment.waits
+
+
+def test_connections_that_another_thread_dropped_are_not_taken_for_a_lost_answer(
+    tenant: Tenant, hook: GraphHook, moment: Time
 ) -> None:
-    hook.test_connection()
-    monkeypatch.setattr(
-        hook,
-        "access",
-        hook.access.__class__(
-            **{
-                **{name: getattr(hook.access, name) for name in hook.access.__dataclass_fields__},
-                "graph_url": "https://localhost:1/v1.0",
-            }
-        ),
-    )
+    tenant.on("GET", f"{MESSAGES}.*", listed())
+    hook.archived_items(BOX, FOLDER)
+    pools = hook.get_conn().get_adapter(tenant.url).poolmanager.pools
+    for pool in map(pools.get, pools.keys()):
+        pool.close()
 
     with pytest.raises(RetryError, match="NotSent"):
         hook.create_message(BOX, FOLDER, message(), [])
@@ -1395,11 +1398,10 @@ def test_an_attachment_whose_bytes_cannot_be_had_leaves_no_message(tenant: Tenan
     def broken() -> AbstractContextManager[BinaryIO]:
         raise ConnectionError
 
-    lost = attachment(BIG)
-    files = [lost, Attachment(**{**{name: getattr(lost, name) for name in lost.__dataclass_fields__}, "open": broken})]
+    last = dataclasses.replace(attachment(BIG), open=broken)
 
     with pytest.raises(ConnectionError):
-        hook.create_message(BOX, FOLDER, message(), files)
+        hook.create_message(BOX, FOLDER, message(), [attachment(BIG), last])
 
     assert tenant.requests[-1].path == f"{MESSAGE}/permanentDelete"
 
