@@ -1,0 +1,78 @@
+"""Names in staging stay in their folders and apart, whatever the ids from outside are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from o2_connector.core import layout
+from o2_connector.core.window import Window
+
+WINDOW = Window(start=datetime(2026, 11, 21, tzinfo=UTC), end=datetime(2026, 11, 22, tzinfo=UTC))
+HOME = "windows/20261121T000000Z--20261122T000000Z/"
+batch_ids = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=300) | st.text(
+    st.sampled_from("./\\%=:~2EF"), min_size=1, max_size=150
+)
+
+
+def test_names_are_these() -> None:
+    assert layout.export_stem(WINDOW) == f"{HOME}export/"
+    assert layout.raw_stem(WINDOW, "b1") == f"{HOME}raw/b1."
+    assert layout.converted_stem(WINDOW, "b1") == f"{HOME}converted/b1."
+    assert layout.attachment_name("ab" + "0" * 62) == "attachments/ab/ab" + "0" * 62
+    assert layout.shard_stem(WINDOW, "manual__1", 7).startswith(f"{HOME}runs/manual__1.")
+    assert layout.shard_stem(WINDOW, "manual__1", 7).endswith("/shards/007.")
+    assert layout.receipts_stem("a/shards/007.abc.jsonl") == "a/shards/007.abc/receipts."
+
+
+@pytest.mark.parametrize(
+    "batch_id", ["..", ".", "../../attachments/x", "/etc/passwd", "a/b", "a\\b", "C:", "\0", "%2E%2E"]
+)
+def test_a_hostile_batch_id_cannot_climb(batch_id: str) -> None:
+    name = layout.raw_stem(WINDOW, batch_id).removeprefix(f"{HOME}raw/")
+
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_%-.~=")
+    assert name.count(".") == 1
+
+
+@given(batch_ids)
+def test_any_batch_id_is_one_short_part_of_a_path(batch_id: str) -> None:
+    stem = layout.converted_stem(WINDOW, batch_id)
+
+    assert stem.startswith(f"{HOME}converted/")
+    name = stem.removeprefix(f"{HOME}converted/")
+    assert name.isascii()
+    assert name.index(".") == len(name) - 1 <= 100
+    assert not set(name) & set('/\\:*?"<>| \0')
+
+
+@given(batch_ids, batch_ids)
+def test_two_batches_never_share_a_name(first: str, second: str) -> None:
+    assert (layout.raw_stem(WINDOW, first) == layout.raw_stem(WINDOW, second)) is (first == second)
+
+
+def test_a_long_batch_id_cannot_be_another_by_its_short_form() -> None:
+    long = "b" * 300
+    short_form = layout.raw_stem(WINDOW, long).removeprefix(f"{HOME}raw/").removesuffix(".")
+
+    assert layout.raw_stem(WINDOW, short_form) != layout.raw_stem(WINDOW, long)
+
+
+def test_runs_that_differ_in_one_sign_are_apart() -> None:
+    run_ids = [
+        "manual__2026-11-22T00:00:00+00:00",
+        "manual__2026-11-22T00:00:00-00:00",
+        "manual__2026",
+        "x" * 200,
+        "x" * 201,
+    ]
+
+    stems = [layout.run_stem(WINDOW, run_id) for run_id in run_ids]
+
+    assert not any(one.startswith(other) for one, other in combinations(stems, 2))
+    assert all(stem.startswith(f"{HOME}runs/") and stem.count("/") == HOME.count("/") + 2 for stem in stems)
+    assert all(".." not in layout.run_stem(WINDOW, run_id) for run_id in ("../..", ".", "a/../b"))

@@ -1,0 +1,104 @@
+"""The ledger reads what it wrote, and the latest receipt counts."""
+
+from __future__ import annotations
+
+import itertools
+
+import msgspec
+import pytest
+
+from o2_connector.core.errors import IntegrityError
+from o2_connector.core.ledger import (
+    Delivery,
+    Receipt,
+    delivery_lines,
+    latest,
+    read_deliveries,
+    read_receipts,
+    receipt_line,
+)
+from o2_connector.core.manifest import StagedObject
+from o2_connector.core.outcomes import Cause, Outcome, Rule
+
+PACKS = (StagedObject(name="windows/w/converted/b1.messages.x.jsonl", sha256="0" * 64, size=7),)
+
+
+def delivery(number: int, **changes: object) -> Delivery:
+    row = Delivery(
+        item=number,
+        item_id=f"o2-{number}",
+        key="k",
+        mailbox="m",
+        sent=-1,
+        pack=0,
+        offset=0,
+        length=7,
+        rule=Rule.MAPPING,
+    )
+    return msgspec.structs.replace(row, **changes)
+
+
+def receipt(number: int, outcome: Outcome, at: int) -> Receipt:
+    return Receipt(delivery=number, item_id=f"o2-{number}", mailbox="m", outcome=outcome, at=at)
+
+
+def test_deliveries_are_read_as_they_were_written() -> None:
+    rows = (delivery(0), delivery(1, settled=(Outcome.SKIPPED, Cause.SAME_ITEM_AGAIN)))
+
+    book = read_deliveries(delivery_lines(PACKS, rows))
+
+    assert book.packs == PACKS
+    assert book.rows == rows
+
+
+def test_a_shard_may_have_nothing_to_deliver() -> None:
+    assert read_deliveries(delivery_lines((), ())).rows == ()
+
+
+def test_a_book_without_its_first_line_is_refused() -> None:
+    with pytest.raises(IntegrityError):
+        read_deliveries([])
+
+
+@pytest.mark.parametrize("cut", [1, 20])
+def test_a_torn_line_is_refused(cut: int) -> None:
+    *lines, last = delivery_lines(PACKS, [delivery(0)])
+
+    with pytest.raises(msgspec.DecodeError):
+        read_deliveries([*lines, last[: -cut - 1]])
+
+
+def test_receipts_are_read_as_they_were_written() -> None:
+    written = [
+        receipt(0, Outcome.IMPORTED, 5),
+        Receipt(
+            delivery=1,
+            item_id="o2-é",
+            mailbox="m",
+            outcome=Outcome.FAILED,
+            at=6,
+            cause="ErrorQuotaExceeded",
+            message="AAMk",
+        ),
+    ]
+
+    assert list(read_receipts(map(receipt_line, written))) == written
+    assert all(receipt_line(each).count(b"\n") == 1 for each in written)
+
+
+def test_the_latest_receipt_counts_in_whatever_order_they_are_found() -> None:
+    first, second, third = receipt(0, Outcome.FAILED, 1), receipt(0, Outcome.FAILED, 2), receipt(0, Outcome.IMPORTED, 3)
+    other = receipt(1, Outcome.SKIPPED, 2)
+
+    for order in itertools.permutations([first, second, third, other]):
+        assert latest(order) == {0: third, 1: other}
+
+
+def test_of_two_receipts_at_once_the_later_written_counts() -> None:
+    first, second = receipt(0, Outcome.FAILED, 1), receipt(0, Outcome.IMPORTED, 1)
+
+    assert latest([first, second]) == {0: second}
+
+
+def test_no_receipts_settle_nothing() -> None:
+    assert latest([]) == {}
