@@ -203,6 +203,14 @@ def test_an_object_that_is_not_what_was_written_is_never_read_to_its_end(hook: S
         pytest.fail("a file that is not verified was lent")
 
 
+def test_who_reads_no_more_than_the_size_gets_no_unverified_end_either(hook: StagingHook) -> None:
+    staged = stage(hook, b"evidence")
+    spoil(hook, staged, b"EVIDENCE")
+
+    with hook.reader(staged) as reader, pytest.raises(IntegrityError, match=staged.name):
+        reader.read(staged.size)
+
+
 def test_an_object_may_be_left_before_its_end(hook: StagingHook) -> None:
     staged = stage(hook, b"first\n" + b"x" * 3 * BLOCK)
 
