@@ -17,7 +17,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
-from sandbox.graph import entra, login, outlook, pages, programs
+from sandbox.graph import attachments, entra, login, outlook, pages, programs
 from sandbox.graph.refusals import Refused, not_served
 from sandbox.graph.store import Mailbox
 from sandbox.graph.tenant import Answer, Call, Tenant
@@ -221,7 +221,7 @@ class GraphApp:
             await self._strike(call.method, path)
             await self._work(1)
             authorization, content_range = headers.get("authorization", ""), headers.get("content-range", "")
-            answer = outlook.serve_upload(tenant, call, key, authorization, content_range)
+            answer = attachments.serve_upload(tenant, call, key, authorization, content_range)
             await self._strike_after(call.method, path)
             return answer
         finally:

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from sandbox.faults import FAULTS_PATH
-from sandbox.graph.outlook import message_view
 from sandbox.graph.refusals import Refused, not_served
 from sandbox.graph.shapes import iso
 from sandbox.graph.store import Mailbox, StoredMessage
 from sandbox.graph.tenant import Answer, Tenant
+from sandbox.graph.views import message_view
 
 MESSAGES_PATH = "/_sandbox/messages"
 _encode = msgspec.json.Encoder().encode

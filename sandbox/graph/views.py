@@ -1,0 +1,192 @@
+"""What a message and its attachments look like to a client."""
+
+from __future__ import annotations
+
+import struct
+from base64 import b64encode
+from collections.abc import Callable
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from sandbox.graph import shapes
+from sandbox.graph.odata import (
+    EXTENDED,
+    Expand,
+    Query,
+    parse_filter,
+)
+from sandbox.graph.refusals import Refused
+from sandbox.graph.shapes import base64_of
+from sandbox.graph.store import DRAFT, READ, Attachment, Mailbox, StoredMessage, preview
+from sandbox.graph.tenant import Call, Tenant
+
+FLAGS, SENT, RECEIVED = "Integer 0xe07", "SystemTime 0x39", "SystemTime 0xe06"
+MESSAGE_ID, MESSAGE_CLASS = "String 0x1035", "String 0x1a"
+ATTACHMENT_FIELDS: Final = frozenset({"contentType", "id", "isInline", "lastModifiedDateTime", "name", "size"})
+NOT_FLAGGED: Final = {"flagStatus": "notFlagged"}
+_CHANGE = struct.Struct(">QI")
+iso = lru_cache(maxsize=65536)(shapes.iso)
+
+
+def message_view(
+    mailbox: Mailbox, message: StoredMessage, content: shapes.Message, *, immutable: bool
+) -> dict[str, Any]:
+    """Return a message as Graph shows it, in Graph's order."""
+    change = b64encode(_CHANGE.pack(message.number, message.change)).decode("ascii")
+    message_id = mailbox.message_id(message, immutable=immutable)
+    subject = content.subject or ""
+    view: dict[str, Any] = {
+        "@odata.etag": f'W/"{change}"',
+        "id": message_id,
+        "createdDateTime": iso(message.created),
+        "lastModifiedDateTime": iso(message.modified),
+        "changeKey": change,
+        "categories": content.categories or [],
+        "receivedDateTime": iso(message.received),
+        "sentDateTime": iso(message.sent),
+        "hasAttachments": any(not attachment.inline for attachment in message.attachments),
+        "internetMessageId": content.internetMessageId,
+        "subject": subject,
+        "bodyPreview": preview(content.body or None),
+        "importance": content.importance or "normal",
+        "parentFolderId": mailbox.folder_id(message.folder),
+        "conversationId": _conversation(mailbox.user.id, subject),
+        "conversationIndex": None,
+        "isDeliveryReceiptRequested": bool(content.isDeliveryReceiptRequested),
+        "isReadReceiptRequested": bool(content.isReadReceiptRequested),
+        "isRead": bool(message.flags & READ),
+        "isDraft": bool(message.flags & DRAFT),
+        "webLink": f"https://outlook.office365.com/owa/?ItemID={message_id}&exvsurl=1&viewmodel=ReadMessageItem",
+        "inferenceClassification": content.inferenceClassification or "focused",
+        "body": content.body or {"contentType": "text", "content": ""},
+        "toRecipients": content.toRecipients or [],
+        "ccRecipients": content.ccRecipients or [],
+        "bccRecipients": content.bccRecipients or [],
+        "replyTo": content.replyTo or [],
+        "flag": content.flag or NOT_FLAGGED,
+    }
+    if sender := content.sender or content.from_:
+        view["sender"] = sender
+        view["from"] = content.from_ or sender
+    return view
+
+
+@lru_cache(maxsize=4096)
+def _conversation(owner: str, topic: str) -> str:
+    digest = blake2b(f"{owner}\n{topic}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return "AAQkAG" + b64encode(owner.encode("ascii")[:18] + digest, b"-_").decode("ascii")
+
+
+def properties_of(given: shapes.Message) -> dict[str, str]:
+    if given.singleValueExtendedProperties is UNSET:
+        return {}
+    return {single.id or "": single.value or "" for single in given.singleValueExtendedProperties}
+
+
+def extended_value(message: StoredMessage, content: shapes.Message, property_id: str) -> str | None:
+    """Return the value of a single-value extended property by its canonical id, computed ones included."""
+    computed: dict[str, Callable[[], str | None]] = {
+        FLAGS: lambda: str(message.flags | (0x10 if message.attachments else 0)),
+        SENT: lambda: iso(message.sent),
+        RECEIVED: lambda: iso(message.received),
+        MESSAGE_ID: lambda: content.internetMessageId or None,
+        "String 0x37": lambda: content.subject or None,
+        "SystemTime 0x3007": lambda: iso(message.created),
+        "SystemTime 0x3008": lambda: iso(message.modified),
+        "Integer 0xe08": lambda: str(message.size),
+    }
+    if property_id in computed:
+        return computed[property_id]()
+    return properties_of(content).get(property_id) or ("IPM.Note" if property_id == MESSAGE_CLASS else None)
+
+
+def whole_view(
+    tenant: Tenant, mailbox: Mailbox, message: StoredMessage, call: Call, query: Query | None
+) -> dict[str, Any]:
+    """Return what $select and $expand ask for; headers are there only when they are selected (message resource)."""
+    content = message.content
+    view = message_view(mailbox, message, content, immutable=call.immutable)
+    if query is None:
+        return view
+    if query.select:
+        view["internetMessageHeaders"] = content.internetMessageHeaders or []
+        view["uniqueBody"] = view["body"]
+        view = {key: view[key] for key in ("@odata.etag", "id", *query.select) if key in view}
+    for expand in query.expand:
+        if expand.name == "attachments":
+            files = [attachment_view(tenant, mailbox, message, file, call) for file in message.attachments]
+            if names := expand.options.get("select"):
+                files = [chosen(file, tuple(name.strip() for name in names.split(","))) for file in files]
+            view["attachments"] = files
+        elif expand.name == EXTENDED:
+            found = [(name, extended_value(message, content, name)) for name in _expanded_ids(expand)]
+            if held := [{"id": name, "value": value} for name, value in found if value is not None]:
+                view[EXTENDED] = held
+        else:
+            wanted = set(_expanded_ids(expand))
+            multis = content.multiValueExtendedProperties
+            view[expand.name] = [m for m in (multis if multis is not UNSET else []) if m.id in wanted]
+    return view
+
+
+def check_expands(query: Query) -> None:
+    for expand in query.expand:
+        if expand.name in {EXTENDED, "multiValueExtendedProperties"}:
+            _expanded_ids(expand)
+        elif expand.name != "attachments":
+            message = f"Could not find a property named '{expand.name}' on type 'microsoft.graph.message'."
+            raise Refused(400, "RequestBroker--ParseUri", message)
+
+
+def _expanded_ids(expand: Expand) -> tuple[str, ...]:
+    """Return the ids that an expansion names; it must name some (singlevaluelegacyextendedproperty-get.md)."""
+    if "filter" not in expand.options:
+        message = f"The expansion of '{expand.name}' needs a $filter on id."
+        raise Refused(400, "ErrorInvalidUrlQuery", message)
+    return _ids_of_filter(expand.options["filter"])
+
+
+@lru_cache(maxsize=1024)
+def _ids_of_filter(text: str) -> tuple[str, ...]:
+    def ids(node: tuple[Any, ...]) -> list[str]:
+        match node:
+            case ("or", left, right):
+                return ids(left) + ids(right)
+            case ("compare", "id" | "Id", "eq", str() as value):
+                return [shapes.canonical(value)]
+        raise Refused(400, "ErrorInvalidUrlQueryFilter", "The filter of the expansion has to name ids with eq and or.")
+
+    return tuple(ids(parse_filter(text)))
+
+
+def attachment_view(
+    tenant: Tenant, mailbox: Mailbox, message: StoredMessage, attachment: Attachment, call: Call
+) -> dict[str, Any]:
+    return {
+        "@odata.type": "#microsoft.graph.fileAttachment",
+        "@odata.mediaContentType": attachment.content_type,
+        "id": mailbox.message_id(message, immutable=call.immutable, attachment=attachment.number),
+        "lastModifiedDateTime": iso(attachment.modified),
+        "name": attachment.name,
+        "contentType": attachment.content_type,
+        "size": attachment.size,
+        "isInline": attachment.inline,
+        "contentId": attachment.content_id,
+        "contentLocation": attachment.location,
+        "contentBytes": base64_of(tenant.contents.get(attachment.digest)),
+    }
+
+
+def chosen(view: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Select from an attachment; only what the base type declares (microsoft-graph-explorer-v4#3916)."""
+    chosen = {key: view[key] for key in ("@odata.type", "@odata.mediaContentType", "id")}
+    for name in names:
+        key = name.removeprefix("microsoft.graph.fileAttachment/")
+        if (key not in ATTACHMENT_FIELDS and key == name) or key not in view:
+            message = f"Could not find a property named '{name}' on type 'microsoft.graph.attachment'."
+            raise Refused(400, "RequestBroker--ParseUri", message)
+        chosen[key] = view[key]
+    return chosen
