@@ -9,12 +9,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 
-from sandbox.graph.odata import (
-    EXTENDED,
-    Query,
-    parse_query,
-    paths,
-)
+from sandbox.graph.odata import EXTENDED, Query, parse_query, paths
 from sandbox.graph.refusals import Refused
 from sandbox.graph.tenant import Answer, Call
 
@@ -32,10 +27,12 @@ def mail_query(text: str) -> Query:
 
 
 def json_answer(call: Call, status: int, body: dict[str, Any]) -> Answer:
+    """Return a JSON answer, and say that immutable ids were preferred (Preference-Applied, RFC 7240)."""
     return Answer(status, _encode(body), PREFERENCE_APPLIED if call.immutable else {})
 
 
 def count_answer(number: int) -> Answer:
+    """Return what `/$count` answers: a number as plain text."""
     return Answer(200, str(number).encode("ascii"), {}, "text/plain")
 
 
@@ -65,10 +62,12 @@ def _preferred_size(prefer: str) -> int | None:
 
 
 def no_method(call: Call) -> Refused:
+    """Refuse a method that the resource does not have."""
     return Refused(405, "MethodNotAllowed", f"The HTTP method '{call.method}' is not supported for this resource.")
 
 
 def check_names(query: Query, fields: frozenset[str], type_name: str) -> None:
+    """Refuse a query that selects, orders by or filters on what the type does not have."""
     asked = [*(query.select or ()), *(name for name, _ in query.order)]
     if query.filter is not None:
         asked += [path for path in paths(query.filter) if path.partition("/")[0] not in NAVIGATION]
@@ -80,4 +79,5 @@ def check_names(query: Query, fields: frozenset[str], type_name: str) -> None:
 
 
 def too_large() -> Refused:
+    """Refuse a message above the administrator's limit (docs-contrib#2561)."""
     return Refused(413, "ErrorMessageSizeExceeded", "The message exceeds the maximum supported size.")

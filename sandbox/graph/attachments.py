@@ -8,9 +8,7 @@ from typing import Any, Final
 from sandbox.graph import shapes
 from sandbox.graph.answers import MAX_PAGE, count_answer, json_answer, mail_query, no_method, page_answer, too_large
 from sandbox.graph.messages import MAX_ATTACHMENTS
-from sandbox.graph.odata import (
-    Query,
-)
+from sandbox.graph.odata import Query
 from sandbox.graph.refusals import Refused, not_served
 from sandbox.graph.store import Attachment, Mailbox, StoredMessage
 from sandbox.graph.tenant import Answer, Call, Tenant, Upload
@@ -23,6 +21,7 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 def serve_attachments(tenant: Tenant, mailbox: Mailbox, call: Call, message: StoredMessage, parts: list[str]) -> Answer:
+    """Answer a request for the attachments of a message."""
     if not parts:
         if call.method == "POST":
             return _add_attachment(tenant, mailbox, call, message)

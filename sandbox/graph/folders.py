@@ -9,10 +9,7 @@ from msgspec import UNSET
 
 from sandbox.graph import shapes
 from sandbox.graph.answers import check_names, json_answer, mail_query, no_method, page_answer
-from sandbox.graph.odata import (
-    dig,
-    holds,
-)
+from sandbox.graph.odata import dig, holds
 from sandbox.graph.refusals import Refused
 from sandbox.graph.store import READ, Folder, Mailbox
 from sandbox.graph.tenant import Answer, Call
@@ -37,11 +34,13 @@ def create_folder(mailbox: Mailbox, call: Call, parent: Folder) -> Answer:
 
 
 def shown_folders(parent: Folder, query: str) -> list[Folder]:
+    """Return the folders that a listing shows: hidden ones only with includeHiddenFolders=true (mailfolder.md)."""
     hidden_too = "includehiddenfolders=true" in query.lower()
     return [child for child in parent.children if hidden_too or not child.hidden]
 
 
 def list_folders(mailbox: Mailbox, call: Call, parent: Folder) -> Answer:
+    """List the folders in a folder."""
     if call.method != "GET":
         raise no_method(call)
     query = mail_query(call.query)
@@ -64,6 +63,7 @@ def list_folders(mailbox: Mailbox, call: Call, parent: Folder) -> Answer:
 
 
 def one_folder(mailbox: Mailbox, call: Call, folder: Folder) -> Answer:
+    """Read, rename or delete one folder; well-known ones stay."""
     if call.method == "GET":
         query = mail_query(call.query)
         check_names(query, FOLDER_FIELDS, "mailFolder")

@@ -12,15 +12,7 @@ from msgspec import UNSET
 from sandbox.graph import shapes
 from sandbox.graph.answers import check_names, json_answer, mail_query, no_method, page_answer, too_large
 from sandbox.graph.mime import read_mime
-from sandbox.graph.odata import (
-    EXTENDED,
-    Query,
-    dig,
-    equalities,
-    extended_equality,
-    holds,
-    paths,
-)
+from sandbox.graph.odata import EXTENDED, Query, dig, equalities, extended_equality, holds, paths
 from sandbox.graph.refusals import Refused, access_denied
 from sandbox.graph.store import DRAFT, READ, Attachment, Folder, Mailbox, StoredMessage, is_indexed
 from sandbox.graph.tenant import CHANGE_SENT_MAIL, Answer, Call, Tenant
@@ -220,6 +212,7 @@ def _resolver(mailbox: Mailbox, message: StoredMessage) -> Callable[[str], Any]:
 
 
 def list_messages(tenant: Tenant, mailbox: Mailbox, call: Call, folder: Folder | None) -> Answer:
+    """List the messages of a folder, or of the mailbox where there is none, newest first."""
     query = mail_query(call.query)
     check_expands(query)
     messages = matching(mailbox, query, folder)
@@ -250,6 +243,7 @@ def _order_key(mailbox: Mailbox, name: str) -> Callable[[StoredMessage], Any]:
 
 
 def one_message(tenant: Tenant, mailbox: Mailbox, call: Call, message: StoredMessage) -> Answer:
+    """Read, change or delete one message; the first DELETE moves it to Deleted Items."""
     if call.method == "GET":
         query = mail_query(call.query)
         check_names(query, MESSAGE_FIELDS, "message")
@@ -267,6 +261,7 @@ def one_message(tenant: Tenant, mailbox: Mailbox, call: Call, message: StoredMes
 def message_answer(
     tenant: Tenant, mailbox: Mailbox, call: Call, message: StoredMessage, status: int, query: Query | None
 ) -> Answer:
+    """Return a message as the answer."""
     context = f"https://{call.host}/v1.0/$metadata#{mailbox.base}/messages/$entity"
     return json_answer(call, status, {"@odata.context": context, **whole_view(tenant, mailbox, message, call, query)})
 

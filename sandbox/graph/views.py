@@ -12,12 +12,7 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from sandbox.graph import shapes
-from sandbox.graph.odata import (
-    EXTENDED,
-    Expand,
-    Query,
-    parse_filter,
-)
+from sandbox.graph.odata import EXTENDED, Expand, Query, parse_filter
 from sandbox.graph.refusals import Refused
 from sandbox.graph.shapes import base64_of
 from sandbox.graph.store import DRAFT, READ, Attachment, Mailbox, StoredMessage, preview
@@ -81,6 +76,7 @@ def _conversation(owner: str, topic: str) -> str:
 
 
 def properties_of(given: shapes.Message) -> dict[str, str]:
+    """Return the single-value extended properties of a message, by canonical id."""
     if given.singleValueExtendedProperties is UNSET:
         return {}
     return {single.id or "": single.value or "" for single in given.singleValueExtendedProperties}
@@ -133,6 +129,7 @@ def whole_view(
 
 
 def check_expands(query: Query) -> None:
+    """Refuse a query that expands what a message does not have."""
     for expand in query.expand:
         if expand.name in {EXTENDED, "multiValueExtendedProperties"}:
             _expanded_ids(expand)
@@ -165,6 +162,7 @@ def _ids_of_filter(text: str) -> tuple[str, ...]:
 def attachment_view(
     tenant: Tenant, mailbox: Mailbox, message: StoredMessage, attachment: Attachment, call: Call
 ) -> dict[str, Any]:
+    """Return an attachment as Graph shows it, bytes and all."""
     return {
         "@odata.type": "#microsoft.graph.fileAttachment",
         "@odata.mediaContentType": attachment.content_type,
