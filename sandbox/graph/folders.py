@@ -90,9 +90,9 @@ def one_folder(mailbox: Mailbox, call: Call, folder: Folder) -> Answer:
 def _folder_view(mailbox: Mailbox, folder: Folder, names: tuple[str, ...] | None) -> dict[str, Any]:
     parent = folder.parent or folder
     view = {
-        "id": mailbox.folder_id(folder),
+        "id": folder.id,
         "displayName": folder.name,
-        "parentFolderId": mailbox.folder_id(parent),
+        "parentFolderId": parent.id,
         "childFolderCount": sum(not child.hidden for child in folder.children),
         "unreadItemCount": sum(not message.flags & READ for message in folder.messages.values()),
         "totalItemCount": len(folder.messages),

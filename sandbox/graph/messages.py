@@ -134,7 +134,7 @@ def create_message(tenant: Tenant, mailbox: Mailbox, call: Call, folder: Folder,
             Attachment(number, file, tenant.contents.put(file.contentBytes or b""), now)
             for number, file in enumerate(files, 1)
         )
-    where = "/mailFolders('" + mailbox.folder_id(folder) + "')/messages" if in_folder else "/messages"
+    where = "/mailFolders('" + folder.id + "')/messages" if in_folder else "/messages"
     view = {
         "@odata.context": f"https://{call.host}/v1.0/$metadata#{mailbox.base}{where}/$entity",
         **message_view(mailbox, message, given, immutable=call.immutable),
@@ -225,7 +225,7 @@ def list_messages(tenant: Tenant, mailbox: Mailbox, call: Call, folder: Folder |
         messages = list(messages)
         for name, descending in reversed(query.order):
             messages.sort(key=_order_key(mailbox, name), reverse=descending)
-    where = f"/mailFolders('{mailbox.folder_id(folder)}')/messages" if folder else "/messages"
+    where = f"/mailFolders('{folder.id}')/messages" if folder else "/messages"
     context = f"https://{call.host}/v1.0/$metadata#{mailbox.base}{where}"
     return page_answer(
         call, query, context, messages, lambda message: whole_view(tenant, mailbox, message, call, query)

@@ -155,7 +155,7 @@ def _folder_page(mailbox: Mailbox, options: dict[str, list[str]]) -> Answer:
     page = max(1, int(number) if (number := options.get("page", ["1"])[0]).isdecimal() else 1)
     home = f"{ROOT}/{quote(mailbox.user.id)}"
     tabs = "".join(
-        f'<a href="{home}?folder={mailbox.folder_id(shown)}"{" aria-current=page" if shown is folder else ""}>'
+        f'<a href="{home}?folder={shown.id}"{" aria-current=page" if shown is folder else ""}>'
         f"{escape(shown.name)} · {len(shown.messages)}</a>"
         for shown in folders
     )
@@ -164,7 +164,7 @@ def _folder_page(mailbox: Mailbox, options: dict[str, list[str]]) -> Answer:
     rows = "".join(_row(mailbox, message, home) for message in shown)
     listing = f'<ul class="card rows">{rows}</ul>' if rows else '<div class="card empty">No messages.</div>'
     last = max(1, -(-len(messages) // PAGE_SIZE))
-    here = f"{home}?folder={mailbox.folder_id(folder)}&amp;page="
+    here = f"{home}?folder={folder.id}&amp;page="
     turns = (
         (f'<a href="{here}{page - 1}">Newer</a>' if page > 1 else "<span></span>")
         + f'<span class="soft">Page {page} of {last}</span>'
@@ -234,7 +234,7 @@ def _message_page(mailbox: Mailbox, message: StoredMessage) -> Answer:
         + _facts([(name, f"<code>{escape(value)}</code>") for name, value in technical])
         + "</div></details>"
     )
-    folder = f"{ROOT}/{quote(user.id)}?folder={mailbox.folder_id(message.folder)}"
+    folder = f"{ROOT}/{quote(user.id)}?folder={message.folder.id}"
     trail = [("Mailboxes", ROOT), (user.display_name, f"{ROOT}/{quote(user.id)}"), (message.folder.name, folder)]
     return _page(content.subject or "(no subject)", trail, page)
 

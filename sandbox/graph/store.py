@@ -137,12 +137,20 @@ class StoredMessage:
 class Folder:
     """Keep one folder and the numbers of its messages in the order of their arrival."""
 
-    __slots__ = ("children", "hidden", "messages", "name", "number", "parent", "sorted", "well_known")
+    __slots__ = ("children", "hidden", "id", "messages", "name", "number", "parent", "sorted", "well_known")
 
     def __init__(
-        self, number: int, name: str, parent: Folder | None, *, well_known: str | None = None, hidden: bool = False
+        self,
+        number: int,
+        folder_id: str,
+        name: str,
+        parent: Folder | None,
+        *,
+        well_known: str | None = None,
+        hidden: bool = False,
     ) -> None:
         self.number = number
+        self.id = folder_id
         self.name = name
         self.parent = parent
         self.well_known = well_known
@@ -185,10 +193,6 @@ class Mailbox:
         self.recoverable = self.well_known["recoverableitemsdeletions"]
 
     # ids
-
-    def folder_id(self, folder: Folder) -> str:
-        """Return a folder's id, which is the same with and without the ImmutableId preference."""
-        return self._prefix[_FOLDER] + urlsafe_b64encode(_TAIL.pack(folder.number, 0, 0)).decode("ascii")
 
     def message_id(self, message: StoredMessage, *, immutable: bool, attachment: int = 0) -> str:
         """Return the id of a message, or of one of its attachments; the regular one tells the folder and so changes.
@@ -245,7 +249,9 @@ class Mailbox:
         if parent is not None and any(child.name.casefold() == name.casefold() for child in parent.children):
             raise Refused(409, "ErrorFolderExists", "A folder with the specified name already exists.")
         self._next += 1
-        folder = Folder(self._next, name, parent, well_known=well_known, hidden=hidden)
+        # A folder's id is the same with and without the ImmutableId preference (outlook-immutable-id.md).
+        folder_id = self._prefix[_FOLDER] + urlsafe_b64encode(_TAIL.pack(self._next, 0, 0)).decode("ascii")
+        folder = Folder(self._next, folder_id, name, parent, well_known=well_known, hidden=hidden)
         self.folders[folder.number] = folder
         return folder
 

@@ -47,7 +47,7 @@ def message_view(
         "subject": subject,
         "bodyPreview": preview(content.body or None),
         "importance": content.importance or "normal",
-        "parentFolderId": mailbox.folder_id(message.folder),
+        "parentFolderId": message.folder.id,
         "conversationId": _conversation(mailbox.user.id, subject),
         "conversationIndex": None,
         "isDeliveryReceiptRequested": bool(content.isDeliveryReceiptRequested),
