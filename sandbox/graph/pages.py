@@ -33,7 +33,8 @@ BODY_SECURITY: Final = {
     "frame-ancestors 'self'",
 }
 HTML: Final = "text/html; charset=utf-8"
-SHOWN: Final = re.compile(r"image/(?:png|jpeg|gif|webp|bmp)|audio/[\w.+-]+|video/[\w.+-]+")
+# What browsers show and play; AMR, which phones record, they do not.
+SHOWN: Final = re.compile(r"image/(?:png|jpeg|gif|webp|bmp)|audio/(?:mpeg|mp3|mp4|aac|ogg|wav|x-wav|webm|flac)")
 _CID: Final = re.compile(r"""(\bsrc\s*=\s*["']?)cid:([^"'\s>]+)""", re.IGNORECASE)
 
 STYLE: Final = """\
