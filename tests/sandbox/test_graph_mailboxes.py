@@ -305,14 +305,21 @@ def test_an_html_body_is_shown_in_a_frame_without_rights(graph: TestClient) -> N
 
 
 def test_pictures_and_sounds_are_shown_and_everything_else_is_saved(graph: TestClient) -> None:
-    files = [file(), file("note.html", "PGI+", contentType="text/html")]
+    files = [
+        file(),
+        file("note.html", "PGI+", contentType="text/html"),
+        file("call.wav", "UklGRg==", contentType="audio/wav"),
+        file("call.amr", "IyFBTVI=", contentType="audio/amr"),
+    ]
     made = graph.post(MESSAGES, json=message(attachments=files), headers={"Prefer": 'IdType="ImmutableId"'}).json()
     page = f"/mailboxes/{ANNA.id}/messages/{made['id']}"
     listed = graph.get(f"{MESSAGES}/{made['id']}/attachments", headers={"Prefer": 'IdType="ImmutableId"'}).json()
 
-    picture, note = (graph.get(f"{page}/attachments/{item['id']}") for item in listed["value"])
+    shown = graph.get(page).text
+    picture, note, *_ = (graph.get(f"{page}/attachments/{item['id']}") for item in listed["value"])
 
-    assert f'<img src="{page}/attachments/{listed["value"][0]["id"]}"' in graph.get(page).text
+    assert f'<img src="{page}/attachments/{listed["value"][0]["id"]}"' in shown
+    assert shown.count("<audio controls") == 1
     assert (picture.headers["content-type"], picture.headers["content-disposition"][:6]) == ("image/png", "inline")
     assert note.headers["content-type"] == "application/octet-stream"
     assert note.headers["content-disposition"].startswith("attachment")
