@@ -63,25 +63,7 @@ def _arguments() -> argparse.Namespace:
 
 def _write(details: Path, sandbox: Sandbox) -> None:
     """Write the details at once: who sees the file sees all of it."""
-    content = {
-        "pid": os.getpid(),
-        "telemessage": {
-            "url": sandbox.telemessage_url,
-            "username": sandbox.username,
-            "password": sandbox.password,
-        },
-        "graph": {
-            "url": sandbox.graph_url,
-            "authority": sandbox.authority,
-            "tenant_id": sandbox.tenant_id,
-            "client_id": sandbox.client_id,
-            "client_secret": sandbox.client_secret,
-        },
-        "smtp": {"host": sandbox.smtp_host, "port": sandbox.smtp_port},
-        "page": sandbox.page_url,
-        "ca_file": str(sandbox.ca_file),
-        "mappings": str(sandbox.mappings),
-    }
+    content = {"pid": os.getpid(), **sandbox.details()}
     part = details.with_suffix(".part")
     part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     part.replace(details)

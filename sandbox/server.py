@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 import uvloop
@@ -58,6 +59,23 @@ class Sandbox:
     telemessage: Site
     graph: Tenant
     mails: list[EmailMessage]
+
+    def details(self) -> dict[str, Any]:
+        """Return all that a client needs to know, as JSON has it."""
+        return {
+            "telemessage": {"url": self.telemessage_url, "username": self.username, "password": self.password},
+            "graph": {
+                "url": self.graph_url,
+                "authority": self.authority,
+                "tenant_id": self.tenant_id,
+                "client_id": self.client_id,
+                "client_secret": self.client_secret,
+            },
+            "smtp": {"host": self.smtp_host, "port": self.smtp_port},
+            "page": self.page_url,
+            "ca_file": str(self.ca_file),
+            "mappings": str(self.mappings),
+        }
 
 
 @contextmanager

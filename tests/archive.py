@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 
+from demo.airflow_settings import sandbox_connections
 from o2_connector.operators.convert import ConvertOperator
 from o2_connector.operators.deliver import ImportToMailboxesOperator
 from o2_connector.operators.extract import ExtractOperator
@@ -24,36 +25,6 @@ from sandbox.server import Sandbox, running
 
 ZONE = "Europe/London"
 YESTERDAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
-
-
-def connections(sandbox: Sandbox, staging: Path) -> dict[str, str]:
-    """Return the environment by which Airflow finds the sandbox."""
-    ca_file = str(sandbox.ca_file)
-    return {
-        "AIRFLOW_CONN_O2_TELEMESSAGE": json.dumps(
-            {
-                "conn_type": "o2_telemessage",
-                "host": sandbox.telemessage_url,
-                "login": sandbox.username,
-                "password": sandbox.password,
-                "extra": {"ca_file": ca_file},
-            }
-        ),
-        "AIRFLOW_CONN_O2_GRAPH": json.dumps(
-            {
-                "conn_type": "o2_graph",
-                "login": sandbox.client_id,
-                "password": sandbox.client_secret,
-                "extra": {
-                    "tenant_id": sandbox.tenant_id,
-                    "graph_url": sandbox.graph_url,
-                    "authority": sandbox.authority,
-                    "ca_file": ca_file,
-                },
-            }
-        ),
-        "AIRFLOW_CONN_O2_STAGING": json.dumps({"conn_type": "fs", "extra": {"path": str(staging)}}),
-    }
 
 
 @dataclass(kw_only=True)
@@ -129,6 +100,8 @@ class Archive:
 def archive(folder: Path, monkeypatch: pytest.MonkeyPatch, **world: Any) -> Iterator[Archive]:
     """Start a sandbox and point Airflow's connections at it."""
     with running(folder / "sandbox", **world) as sandbox:
-        for name, value in connections(sandbox, folder / "staging").items():
+        for name, value in sandbox_connections(sandbox.details()).items():
             monkeypatch.setenv(name, value)
+        staging = {"conn_type": "fs", "extra": {"path": str(folder / "staging")}}
+        monkeypatch.setenv("AIRFLOW_CONN_O2_STAGING", json.dumps(staging))
         yield Archive(sandbox=sandbox, staging=folder / "staging", mappings=sandbox.mappings)

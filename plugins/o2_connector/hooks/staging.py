@@ -37,7 +37,7 @@ from o2_connector.core.manifest import StagedObject
 if TYPE_CHECKING:
     from airflow.sdk import Connection, ObjectStoragePath
 
-BLOCK = 8 * 1024 * 1024
+BLOCK = 4 * 1024 * 1024
 """Bytes that are asked of Azure at a time: memory for one object stays within a few of these."""
 
 PARALLEL_BLOCKS = 4
@@ -220,7 +220,7 @@ class StagingHook(BaseHook):
         with _translated(f"opening {staged.name}"):
             path: Any = self._path(staged.name)
             source = path.open("rb", block_size=BLOCK)
-        with io.BufferedReader(_VerifiedSource(source, staged), BLOCK // 8) as reader:
+        with io.BufferedReader(_VerifiedSource(source, staged), BLOCK // 4) as reader:
             yield cast("BinaryIO", reader)
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from o2_connector.core.layout import attachment_name, attachment_stem, raw_stem
 from o2_connector.core.manifest import ExportGroup, StagedBatch, StagedGroup, StagedObject, from_xcom, to_xcom
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.source import AlteredError, Batch
+from o2_connector.hooks.http import backoff
 from o2_connector.hooks.staging import StagingHook
 from o2_connector.hooks.telemessage import TeleMessageHook
 
@@ -122,6 +124,7 @@ def _copy(
     except AlteredError:
         if tries == 1:
             raise
+        time.sleep(backoff(TRIES - tries))
         return _copy(staging, stem, suffix, sha256, read, tries - 1)
     return out.staged
 
