@@ -20,9 +20,11 @@ GRAPH = "AIRFLOW_CONN_O2_GRAPH"
 STAGING = "AIRFLOW_CONN_O2_STAGING"
 SMTP = "AIRFLOW_CONN_SMTP_DEFAULT"
 
-#: Airflow's own paths of logs are longer than a line.
+#: Airflow's own paths of logs are longer than a line. As there: who writes the log knows the try from the task instance
+#: alone, who reads it says which one it wants.
 TASK_LOG = (
-    "{{ ti.run_id }}/{{ ti.task_id }}{{ '-%d' % ti.map_index if ti.map_index >= 0 else '' }}.try-{{ try_number }}.log"
+    "{{ ti.run_id }}/{{ ti.task_id }}{% if ti.map_index >= 0 %}-{{ ti.map_index }}{% endif %}"
+    ".try-{{ try_number|default(ti.try_number) }}.log"
 )
 
 

@@ -263,9 +263,8 @@ def show_where(scene: Scene, report: dict[str, Any] | None, *, stays: bool) -> N
     if stays:
         screen.fact("Airflow", f"{scene.where.url}/dags/{DAG}", "no password")
         if scene.sandbox:
-            screen.fact(
-                "mailboxes", scene.sandbox["page"], f"certificate authority: {relative(Path(scene.sandbox['ca_file']))}"
-            )
+            screen.fact("mailboxes", scene.sandbox["page"], "the browser will not know the authority below")
+            screen.fact("their authority", relative(Path(scene.sandbox["ca_file"])))
         screen.fact("to end", "make down")
     else:
         screen.fact("Airflow, mailboxes", "make up", "the same, and it stays for you to click around in")
