@@ -107,10 +107,9 @@ def _encoded_words(text: str) -> list[str]:
 
 
 def _part_head(part: Part) -> bytes:
-    # RFC 2231 for any other name; a short ASCII name stands as it is, for old readers.
-    if part.name.isascii() and len(part.name) <= 60 and part.name.isprintable():
-        escaped = part.name.replace("\\", "\\\\").replace('"', '\\"')
-        name = f'filename="{escaped}"'
+    # A short plain name stands as it is, for old readers; RFC 2231 for any other, for readers differ over backslashes.
+    if part.name.isascii() and part.name.isprintable() and len(part.name) <= 60 and not set(part.name) & set('"\\'):
+        name = f'filename="{part.name}"'
     else:
         name = _rfc2231("filename", part.name)
     return (
