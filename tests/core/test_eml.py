@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email import policy
+from email.header import decode_header, make_header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Any
@@ -157,7 +158,8 @@ def test_any_file_name_comes_back(name: str, content: bytes) -> None:
 
     (part,) = message.iter_attachments()
 
-    assert part.get_filename() == (one_line(name).strip() if name.strip() else "attachment")  # Python's reader strips
+    # get_filename() would take quotes and brackets off a second time.
+    assert part["Content-Disposition"].params["filename"] == (one_line(name) if name.strip() else "attachment")
 
 
 @slow
@@ -209,3 +211,21 @@ def test_the_graph_message_keeps_graphs_limits(drawn: tuple[dict[str, Any], dict
     assert message["body"] == {"contentType": "text", "content": rendered.text}
     assert all(is_smtp_address(each["emailAddress"]["address"]) for each in message["toRecipients"])
     assert message["singleValueExtendedProperties"][1]["value"].endswith("Z")
+
+
+def test_a_graph_header_of_several_words_reads_as_the_id() -> None:
+    item_id = "é" * 60
+
+    header = graph_message(rendering(itemId=item_id))["internetMessageHeaders"][0]
+
+    assert header["name"] == "X-O2-Item-Id"
+    assert str(make_header(decode_header(header["value"]))) == item_id
+
+
+def test_an_id_too_long_for_a_graph_header_is_left_to_the_eml() -> None:
+    rendered = rendering(itemId="\U0001f600" * 400)
+
+    names = [each["name"] for each in graph_message(rendered)["internetMessageHeaders"]]
+
+    assert names == ["X-O2-Item-Type", "X-O2-Direction", "X-O2-Status", "X-O2-Record-SHA256"]
+    assert parse(eml(rendered))["X-O2-Item-Id"] == "\U0001f600" * 400
