@@ -8,6 +8,8 @@ from typing import NewType
 
 import phonenumbers
 
+from o2_connector.core.errors import StopError
+
 E164 = NewType("E164", str)
 
 _SUBSCRIBER_DIGITS = 7  # Ofcom's short codes have 5 or 6 digits; no subscriber number in the world has fewer than 7
@@ -20,7 +22,10 @@ def normalise(phone: str, region: str) -> E164 | None:
 
     :param phone: as written anywhere: +44 7700 900123, 0044…, 07700 900123, +44 (0)7700…, 447700900123.
     :param region: ISO 3166 code of the country that a national number belongs to.
+    :raises StopError: when there is no such region: every national number would be nobody's.
     """
+    if region not in phonenumbers.SUPPORTED_REGIONS:
+        raise StopError(f"{region!r} is no region of telephone numbers: name the country by ISO 3166, like GB.")
     if re.search(r"[^\d\s+()./\u2010-\u2015\u00a0-]", phone) or _DECIMAL.fullmatch(phone):
         return None
     digits = re.sub(r"\D", "", phone)
