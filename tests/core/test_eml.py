@@ -219,6 +219,7 @@ def test_a_graph_header_of_several_words_reads_as_the_id() -> None:
     header = graph_message(rendering(itemId=item_id))["internetMessageHeaders"][0]
 
     assert header["name"] == "X-O2-Item-Id"
+    assert all(re.fullmatch(r"=\?utf-8\?b\?\S{,63}\?=", word) for word in header["value"].split(" "))
     assert str(make_header(decode_header(header["value"]))) == item_id
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from o2_connector.core.errors import StopError
 from o2_connector.core.phones import masked, normalise
 
 ALEX = "+447700900123"
@@ -120,6 +121,12 @@ def test_a_number_is_the_number_of_itself(written: str) -> None:
     number = normalise(written, "GB")
 
     assert number is None or normalise(number, "GB") == number
+
+
+@pytest.mark.parametrize("region", ["UK", "gb", "", "44"])
+def test_a_region_that_is_none_stops_instead_of_making_every_number_nobodys(region: str) -> None:
+    with pytest.raises(StopError, match="ISO 3166"):
+        normalise("07700 900123", region)
 
 
 def test_a_masked_number_cannot_be_dialled() -> None:
