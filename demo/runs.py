@@ -46,6 +46,8 @@ def new_run(kind: str, signals: Signals, now: datetime) -> tuple[Path, Parts]:
                 continue
             with suppress(FileNotFoundError):
                 end(read_record(folder / RECORD)[2])
+            # PostgreSQL's state may lie elsewhere, see demo.database.make_home.
+            shutil.rmtree((folder / "postgres").resolve(), ignore_errors=True)
             shutil.rmtree(folder, ignore_errors=True)
         name = f"run-{now:%Y%m%d-%H%M%S}"
         for number in range(100):
