@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pendulum
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
-from airflow.sdk import DAG, AsyncCallback, CronDataIntervalTimetable, DeadlineAlert, DeadlineReference, Param, XComArg
+from airflow.sdk import DAG, AsyncCallback, CronDataIntervalTimetable, DeadlineAlert, DeadlineReference, Param
 
 from o2_connector.operators.convert import ConvertOperator
 from o2_connector.operators.deliver import ImportToMailboxesOperator
@@ -121,11 +121,12 @@ with DAG(
     deliver = ImportToMailboxesOperator.partial(task_id="import_to_mailboxes").expand(shard=map_mailboxes.output)
     reconcile = ReconcileOperator(
         task_id="reconcile",
-        frozen=XComArg(extract, key="frozen"),
-        staged=stage.output,
-        converted=convert.output,
-        decision=XComArg(map_mailboxes, key="decision"),
+        extract=extract.task_id,
+        stage=stage.task_id,
+        convert=convert.task_id,
+        map_mailboxes=map_mailboxes.task_id,
         timezone=TIMEZONE,
         trigger_rule="all_done",
     )
-    deliver >> reconcile
+    # All of them: what follows a failed task is done at once, while that task's other map indexes may still work.
+    [extract, stage, convert, map_mailboxes, deliver] >> reconcile

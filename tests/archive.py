@@ -31,13 +31,13 @@ YESTERDAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 class Archive:
     """Hold a running sandbox, and run days against it.
 
-    :param log: what the tasks of the last run left in XCom, by task id and key.
+    :param xcom: what the tasks of the last run left there, by task id, map index and key.
     """
 
     sandbox: Sandbox
     staging: Path
     mappings: Path
-    xcom: dict[tuple[str, str], Any] = field(default_factory=dict)
+    xcom: dict[tuple[str, int, str], Any] = field(default_factory=dict)
 
     def run(self, run_id: str = "manual__1", *, start: datetime = YESTERDAY, days: float = 1, **params: Any) -> Any:
         """Run the whole line over a window; return reconcile's counts."""
@@ -46,35 +46,36 @@ class Archive:
             "window_end": (start + timedelta(days=days)).isoformat(),
             "dry_run": False,
         }
-        context = self._context("extract", run_id, {**window, **params})
-        groups = ExtractOperator(task_id="extract", timezone=ZONE).execute(context)
-        staged = [StageToBlobOperator(task_id="stage", group=each).execute(context) for each in groups]
-        converted = [ConvertOperator(task_id="convert", group=each, region="GB").execute(context) for each in staged]
-        if converted:
-            context = self._context("map", run_id, {**window, **params})
-            shards = MapMailboxesOperator(
-                task_id="map", groups=converted, mappings=str(self.mappings), region="GB"
-            ).execute(context)
-            for number, shard in enumerate(shards):
-                context = self._context(f"import {number}", run_id, {**window, **params})
-                ImportToMailboxesOperator(task_id="import", shard=shard, settle_seconds=0.1).execute(context)
-        return self.reconcile(run_id, staged, converted, **{**window, **params})
+        settings = {**window, **params}
+        self.xcom.clear()
+        groups = self._task(ExtractOperator(task_id="extract", timezone=ZONE), run_id, settings)
+        for number, group in enumerate(groups):
+            self._task(StageToBlobOperator(task_id="stage", group=group), run_id, settings, number)
+        for number, group in enumerate(self._left("stage")):
+            self._task(ConvertOperator(task_id="convert", group=group, region="GB"), run_id, settings, number)
+        if converted := self._left("convert"):
+            mapping = MapMailboxesOperator(task_id="map", groups=converted, mappings=str(self.mappings), region="GB")
+            for number, shard in enumerate(self._task(mapping, run_id, settings)):
+                deliver = ImportToMailboxesOperator(task_id="import", shard=shard, settle_seconds=0.1)
+                self._task(deliver, run_id, settings, number)
+        return self.reconcile(run_id, **settings)
 
-    def reconcile(self, run_id: str, staged: Any, converted: Any, **params: Any) -> Any:
+    def reconcile(self, run_id: str, **params: Any) -> Any:
         """Add the book up; return its counts."""
-        manifest = ReconcileOperator(
-            task_id="reconcile",
-            frozen=self.xcom.get(("extract", "frozen")),
-            staged=staged,
-            converted=converted,
-            decision=self.xcom.get(("map", "decision")),
-            timezone=ZONE,
-        ).execute(self._context("reconcile", run_id, params))
-        return manifest["counts"]
+        reconcile = ReconcileOperator(
+            task_id="reconcile", extract="extract", stage="stage", convert="convert", map_mailboxes="map", timezone=ZONE
+        )
+        self._task(reconcile, run_id, params)
+        return self.counts
+
+    @property
+    def counts(self) -> Any:
+        """Return the last report's counts, also of a run that failed."""
+        return self.xcom["reconcile", -1, "return_value"]["counts"]
 
     def report(self) -> Any:
         """Return the last report."""
-        manifest = self.xcom["reconcile", "return_value"]
+        manifest = self.xcom["reconcile", -1, "return_value"]
         return json.loads((self.staging / manifest["report"]["name"]).read_bytes())
 
     def messages(self) -> list[dict[str, Any]]:
@@ -87,13 +88,37 @@ class Archive:
         """Return what the source has for a window."""
         return list(self.sandbox.world.items_of(start, start + timedelta(days=days)))
 
-    def _context(self, task_id: str, run_id: str, params: dict[str, Any]) -> Any:
-        def push(key: str, value: Any) -> None:
-            self.xcom[task_id, key] = json.loads(json.dumps(value))  # as Airflow keeps it
+    def _task(self, operator: Any, run_id: str, params: dict[str, Any], map_index: int = -1) -> Any:
+        run = SimpleNamespace(
+            run_type="manual", run_after=datetime.now(UTC), data_interval_start=None, data_interval_end=None
+        )
+        ti = Instance(xcom=self.xcom, task_id=operator.task_id, map_index=map_index)
+        returned = operator.execute({"run_id": run_id, "params": params, "dag_run": run, "ti": ti})
+        if returned is not None:
+            ti.xcom_push("return_value", returned)
+        return returned
 
-        run = SimpleNamespace(run_type="manual", run_after=datetime.now(UTC), data_interval_start=None)
-        run.data_interval_end = None
-        return {"run_id": run_id, "params": params, "dag_run": run, "ti": SimpleNamespace(xcom_push=push)}
+    def _left(self, task_id: str) -> list[Any]:
+        return [value for (task, _, key), value in self.xcom.items() if (task, key) == (task_id, "return_value")]
+
+
+@dataclass(kw_only=True)
+class Instance:
+    """Keep XCom as a task instance of Airflow does, as JSON."""
+
+    xcom: dict[tuple[str, int, str], Any]
+    task_id: str
+    map_index: int
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Keep a value."""
+        self.xcom[self.task_id, self.map_index, key] = json.loads(json.dumps(value))
+
+    def xcom_pull(self, *, task_ids: str | list[str], key: str = "return_value", map_indexes: None = None) -> Any:
+        """Return one task's value, or a list of all map indexes' values for a list of tasks."""
+        if isinstance(task_ids, str):
+            return self.xcom.get((task_ids, -1, key))
+        return [value for (task, _, name), value in self.xcom.items() if task in task_ids and name == key]
 
 
 @contextmanager

@@ -213,7 +213,7 @@ def test_what_breaks_the_contract_is_named_and_everything_else_goes_on(line: Arc
     with pytest.raises(StopError, match="two different records"):
         line.run()
 
-    counts, report = line.xcom["reconcile", "return_value"]["counts"], line.report()
+    counts, report = line.counts, line.report()
     rejected = [each for each in report["details"] if each["outcome"] == "rejected"]
     failed = [each for each in report["details"] if each["outcome"] == "failed"]
     assert counts["balanced"]
@@ -282,7 +282,7 @@ def test_a_wrong_password_fails_at_once_and_says_so(line: Archive, monkeypatch: 
         line.run()
 
     with pytest.raises(StopError, match="extract did not finish"):
-        line.reconcile("manual__1", [], [])
+        line.reconcile("manual__1")
 
 
 def test_a_window_that_is_not_closed_is_waited_for(line: Archive) -> None:
@@ -305,7 +305,7 @@ def test_a_full_mailbox_fails_its_own_deliveries_alone(tmp_path: Path, monkeypat
         with pytest.raises(StopError, match="ErrorQuotaExceeded"):
             line.run()
 
-        counts = line.xcom["reconcile", "return_value"]["counts"]
+        counts = line.counts
         rest = {(key, mailbox) for key, mailbox in expected(line) if mailbox != user_id}
         assert counts["balanced"]
         assert counts["failed"] == len(expected(line)) - len(rest)
@@ -372,3 +372,21 @@ def test_a_day_is_archived_twice_through_an_azure_container(tmp_path: Path, monk
         assert second["skipped"] == first["imported"] == len(expected(line))
         assert set(copies(line).values()) == {1}
         assert not line.staging.exists()
+
+
+class Recycled(World):
+    """Give one attachment id to two different files."""
+
+    def items_of(self, *window: Any) -> Iterator[Any]:
+        for item in super().items_of(*window):
+            yield {**item, "attachments": [{**each, "attachmentId": "same"} for each in item.get("attachments", ())]}
+
+
+def test_one_id_for_different_files_costs_only_the_files_that_cannot_be_had(line: Archive) -> None:
+    line.sandbox.telemessage.world.__class__ = Recycled
+
+    counts = line.run()
+
+    assert counts["balanced"]
+    assert counts["partially_imported"] > 0
+    assert set(copies(line)) == expected(line)

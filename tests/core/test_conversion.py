@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from o2_connector.core.conversion import Converted, Reject, convert_batch, packed_message, participant_rows
-from o2_connector.core.items import Item, parse_item, record_digest
+from o2_connector.core.items import File, Item, parse_item, record_digest
 from o2_connector.core.ledger import Packed
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.phones import normalise
 from tests.core.records import FULL, RECORD, line, records, texts
 
 
-def convert(lines: list[bytes], missing: dict[str, Cause] | None = None) -> list[Converted | Reject]:
+def convert(lines: list[bytes], missing: dict[File, Cause] | None = None) -> list[Converted | Reject]:
     return list(convert_batch(lines, batch_id="b1", region="GB", missing=missing or {}))
 
 
@@ -58,7 +58,7 @@ def test_every_line_that_holds_anything_is_converted_or_rejected(lines: list[byt
 
 
 def test_an_attachment_that_is_missing_is_named_in_the_mail_and_counted() -> None:
-    (found,) = convert([json.dumps(FULL).encode()], {"a-1": Cause.ATTACHMENT_GONE})
+    (found,) = convert([json.dumps(FULL).encode()], {("a-1", "0" * 64, 1): Cause.ATTACHMENT_GONE})
 
     assert isinstance(found, Converted)
     assert found.rendering.parts == ()

@@ -100,5 +100,12 @@ def test_of_two_receipts_at_once_the_later_written_counts() -> None:
     assert latest([first, second]) == {0: second}
 
 
+def test_a_failure_by_a_fast_clock_does_not_outrank_the_delivery_that_came_after_it() -> None:
+    failed, imported = receipt(0, Outcome.FAILED, 9), receipt(0, Outcome.IMPORTED, 5)
+
+    for order in itertools.permutations([failed, imported]):
+        assert latest(order) == {0: imported}
+
+
 def test_no_receipts_settle_nothing() -> None:
     assert latest([]) == {}

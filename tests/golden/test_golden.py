@@ -33,9 +33,7 @@ BYTES = {
 
 def convert(shape: str) -> Converted:
     line = (HERE / f"{shape}.json").read_bytes()
-    missing = {
-        each.attachment_id: Cause.ATTACHMENT_GONE for each in parse_item(line).attachments if each.sha256 not in BYTES
-    }
+    missing = {each.file: Cause.ATTACHMENT_GONE for each in parse_item(line).attachments if each.sha256 not in BYTES}
     (converted,) = convert_batch([line], batch_id="b1", region="GB", missing=missing)
     assert isinstance(converted, Converted)
     return converted

@@ -9,7 +9,7 @@ import msgspec
 
 from o2_connector.core.errors import ItemError
 from o2_connector.core.graph_message import graph_message
-from o2_connector.core.items import Item, parse_item, record_digest
+from o2_connector.core.items import File, Item, parse_item, record_digest
 from o2_connector.core.ledger import Packed, PackedPart
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.rendering import Rendering, one_line, render
@@ -41,7 +41,7 @@ class Reject(msgspec.Struct, frozen=True, kw_only=True):
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
     """Name an attachment that could not be staged."""
 
-    attachment_id: str
+    file: File
     cause: Cause
 
 
@@ -67,7 +67,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def convert_batch(
-    lines: Iterable[bytes], *, batch_id: str, region: str, missing: dict[str, Cause]
+    lines: Iterable[bytes], *, batch_id: str, region: str, missing: dict[File, Cause]
 ) -> Iterator[Converted | Reject]:
     """Convert a batch, line by line; a record that breaks the contract is rejected and the rest goes on."""
     for number, line in enumerate(lines, start=1):

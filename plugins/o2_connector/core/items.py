@@ -28,6 +28,10 @@ Identifier: TypeAlias = Annotated[
 ]
 
 
+File: TypeAlias = tuple[str, str, int]
+"""A file at the source: attachment id, SHA-256, bytes."""
+
+
 class ItemType(StrEnum):
     """Tell what was captured."""
 
@@ -119,6 +123,11 @@ class Attachment(Record, frozen=True, kw_only=True, rename="camel"):
     content_type: str
     byte_count: Natural
     sha256: Sha256
+
+    @property
+    def file(self) -> File:
+        """Return which file it is: two records may give one id to different files."""
+        return (self.attachment_id, self.sha256, self.byte_count)
 
 
 class Item(Record, frozen=True, kw_only=True, rename="camel"):

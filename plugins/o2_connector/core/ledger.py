@@ -2,7 +2,7 @@
 
 A shard's *deliveries* object holds a line with the packs of Graph messages that it refers to, then a line for each
 delivery, mailbox by mailbox and oldest first. A delivery's number is its line's, from 0. *Receipts* are written while
-the import goes on, in as many objects as it takes; where a delivery has several, the latest counts.
+the import goes on, in as many objects as it takes; where a delivery has several, :func:`latest` says which counts.
 """
 
 from __future__ import annotations
@@ -118,9 +118,18 @@ def read_receipts(lines: Iterable[bytes]) -> Iterator[Receipt]:
 
 
 def latest(receipts: Iterable[Receipt]) -> dict[int, Receipt]:
-    """Return each delivery's latest receipt, by the delivery's number."""
+    """Return the receipt that counts for each delivery, by the delivery's number.
+
+    The latest counts, but a failure never outranks a delivery: nothing that was delivered is tried again, so the
+    failure came first, whatever the clocks of two workers say.
+    """
     found: dict[int, Receipt] = {}
     for receipt in receipts:
-        if receipt.delivery not in found or found[receipt.delivery].at <= receipt.at:
+        known = found.get(receipt.delivery)
+        if known is None or _rank(known) <= _rank(receipt):
             found[receipt.delivery] = receipt
     return found
+
+
+def _rank(receipt: Receipt) -> tuple[bool, int]:
+    return receipt.outcome is not Outcome.FAILED, receipt.at

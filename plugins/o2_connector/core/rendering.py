@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from o2_connector.core.identity import DOMAIN, item_key, message_id, thread_reference
-from o2_connector.core.items import Action, Attachment, Call, Item, ItemType, Participant, Status
+from o2_connector.core.items import Action, Attachment, Call, File, Item, ItemType, Participant, Status
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.phones import normalise
 
@@ -70,15 +70,15 @@ class Rendering:
     causes: tuple[Cause, ...]
 
 
-def render(item: Item, *, record: str, region: str, missing: dict[str, Cause]) -> Rendering:
+def render(item: Item, *, record: str, region: str, missing: dict[File, Cause]) -> Rendering:
     """Render an item.
 
     :param record: SHA-256 of the captured record, for the custody header.
     :param region: the country that national numbers belong to.
-    :param missing: attachment id to cause, of the attachments that could not be staged.
+    :param missing: why, for each of the files that could not be staged.
     """
-    here = tuple(part for part in item.attachments if part.attachment_id not in missing)
-    gone = tuple(part for part in item.attachments if part.attachment_id in missing)
+    here = tuple(part for part in item.attachments if part.file not in missing)
+    gone = tuple(part for part in item.attachments if part.file in missing)
     numbers = sorted({normalise(each.phone, region) or one_line(each.phone) for each in item.participants})
     return Rendering(
         key=item_key(item.item_id),
@@ -91,7 +91,7 @@ def render(item: Item, *, record: str, region: str, missing: dict[str, Cause]) -
         text=_text(item, gone, missing),
         headers=_headers(item, record),
         parts=tuple(_part(each) for each in here),
-        causes=tuple(dict.fromkeys(missing[part.attachment_id] for part in gone)),
+        causes=tuple(dict.fromkeys(missing[part.file] for part in gone)),
     )
 
 
@@ -144,7 +144,7 @@ def _subject(item: Item, numbers: list[str]) -> str:
     return subject.encode("utf-16-le")[: 2 * _SUBJECT_UNITS].decode("utf-16-le", "ignore")
 
 
-def _text(item: Item, gone: tuple[Attachment, ...], missing: dict[str, Cause]) -> str:
+def _text(item: Item, gone: tuple[Attachment, ...], missing: dict[File, Cause]) -> str:
     # The text first and whole; what else there is to say follows, each fact in brackets on a line of its own.
     notes = []
     if item.item_type in (ItemType.CALL, ItemType.VOICEMAIL):
@@ -159,7 +159,7 @@ def _text(item: Item, gone: tuple[Attachment, ...], missing: dict[str, Cause]) -
         notes.append(f"[Group{name}: {', '.join(_in_words(each) for each in item.participants)}]")
     notes.extend(
         f"[Attachment “{one_line(each.file_name)}” ({each.byte_count} bytes, SHA-256 {each.sha256}) is not here:"
-        f" {missing[each.attachment_id]}]"
+        f" {missing[each.file]}]"
         for each in gone
     )
     text = visible(item.text or "")

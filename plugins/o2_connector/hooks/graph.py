@@ -42,7 +42,7 @@ from o2_connector.core.graph_errors import (
 )
 from o2_connector.core.naming import ITEM_PROPERTY, UNFINISHED_CATEGORY
 from o2_connector.hooks.graph_login import Access, Login, read_access
-from o2_connector.hooks.http import backoff, is_untrusted, new_session, parse_retry_after
+from o2_connector.hooks.transport import backoff, is_untrusted, new_session, parse_retry_after
 
 BATCH_LIMIT = 20
 """Requests in one ``$batch`` (Microsoft Graph, "Combine multiple requests")."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import requests
 
 from o2_connector.core.errors import RetryError, StopError
-from o2_connector.hooks.http import is_untrusted
+from o2_connector.hooks.transport import is_untrusted
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection

@@ -23,7 +23,7 @@ from airflow.sdk.log import mask_secret
 
 from o2_connector.core.errors import ConnectorError, ItemError, RetryError, StopError
 from o2_connector.core.source import AlteredError, AttachmentGone, Batch, Export, parse_export
-from o2_connector.hooks.http import LONGEST_WAIT, backoff, https_url, is_untrusted, new_session, parse_retry_after
+from o2_connector.hooks.transport import LONGEST_WAIT, backoff, https_url, is_untrusted, new_session, parse_retry_after
 
 TRIES = 4
 """Requests that one question may cost before the task's own retries take over."""

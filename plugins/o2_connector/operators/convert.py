@@ -21,6 +21,7 @@ from o2_connector.core.conversion import (
     participant_rows,
 )
 from o2_connector.core.eml import eml_chunks
+from o2_connector.core.items import File
 from o2_connector.core.layout import attachment_name, converted_stem
 from o2_connector.core.manifest import (
     ConvertedBatch,
@@ -130,11 +131,11 @@ def convert(staging: StagingHook, window: Window, batch: StagedBatch, region: st
     )
 
 
-def _missing(staging: StagingHook, batch: StagedBatch) -> dict[str, Cause]:
+def _missing(staging: StagingHook, batch: StagedBatch) -> dict[File, Cause]:
     if batch.missing is None:
         return {}
     with staging.reader(batch.missing) as lines:
-        return {each.attachment_id: each.cause for each in (msgspec.json.decode(line, type=Missing) for line in lines)}
+        return {each.file: each.cause for each in (msgspec.json.decode(line, type=Missing) for line in lines)}
 
 
 def _participants(row: int, each: Converted) -> bytes:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -35,38 +35,48 @@ from o2_connector.operators.map import Parked
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+T = TypeVar("T")
+
 
 class ReconcileOperator(BaseOperator):
     """Write the report of the window; fail when the book does not balance or anything failed.
 
-    Returns a :class:`ReportManifest`. Runs whatever became of the tasks before it.
+    Returns a :class:`ReportManifest`. Runs whatever became of the tasks before it, so it takes what they left in XCom
+    by itself: a template that refers to an XCom that is not there would fail the task before it begins.
 
-    :param frozen: a :class:`Frozen`, or nothing. (templated)
-    :param staged: a list of :class:`StagedGroup`, or nothing. (templated)
-    :param converted: a list of :class:`ConvertedGroup`, or nothing. (templated)
-    :param decision: a :class:`Decision`, or nothing. (templated)
+    :param extract: id of the task that left a :class:`Frozen`.
+    :param stage: id of the task that left a :class:`StagedGroup` for each map index.
+    :param convert: id of the task that left a :class:`ConvertedGroup` for each map index.
+    :param map_mailboxes: id of the task that left a :class:`Decision`.
     :param timezone: IANA name of the zone whose days are archived.
     """
 
-    template_fields: Sequence[str] = ("frozen", "staged", "converted", "decision")
-
     def __init__(
-        self, *, frozen: Any, staged: Any, converted: Any, decision: Any, timezone: str, **kwargs: Any
+        self, *, extract: str, stage: str, convert: str, map_mailboxes: str, timezone: str, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.frozen = frozen
-        self.staged = staged
-        self.converted = converted
-        self.decision = decision
+        self.extract = extract
+        self.stage = stage
+        self.convert = convert
+        self.map_mailboxes = map_mailboxes
         self.timezone = timezone
 
-    def execute(self, context: Context) -> Any:
+    def execute(self, context: Context) -> None:
         """Count, write, judge."""
-        if self.frozen is None:
+        ti = context["ti"]
+        frozen = _left_by(ti, self.extract, "frozen", Frozen)
+        if frozen is None:
             raise StopError("There is no book: extract did not finish. Its log says why; mend that and clear extract.")
-        frozen = from_xcom(self.frozen, Frozen)
         staging = StagingHook()
-        report = self._report(staging, frozen, context["run_id"], bool(context["params"].get("dry_run")))
+        report = _report(
+            staging,
+            frozen,
+            staged=_left_by_each(ti, self.stage, StagedGroup),
+            converted=_left_by_each(ti, self.convert, ConvertedGroup),
+            decision=_left_by(ti, self.map_mailboxes, "decision", Decision),
+            run_id=context["run_id"],
+            dry_run=bool(context["params"].get("dry_run")),
+        )
         stem = f"{run_stem(frozen.window, report.run_id)}report."
         zone = ZoneInfo(self.timezone)
         manifest = ReportManifest(
@@ -76,70 +86,91 @@ class ReconcileOperator(BaseOperator):
             counts={**asdict(report.counts), "balanced": report.balanced},
         )
         # Before the verdict: a run that fails here has a report like any other.
-        context["ti"].xcom_push(key="return_value", value=to_xcom(manifest))
+        ti.xcom_push(key="return_value", value=to_xcom(manifest))
         for line in lines_of(report, zone):
             self.log.info("%s", line)
         self.log.info("Report: %s", staging.url(manifest.log.name))
-        if not report.balanced:
-            raise IntegrityError(f"The book of {frozen.window} does not balance: {'; '.join(report.contradictions)}")
-        if report.counts.failed:
-            causes = Counter(each.cause for each in report.details if each.outcome == Outcome.FAILED)
-            summed = ", ".join(f"{count} with {cause}" for cause, count in causes.most_common())
-            raise StopError(
-                f"{report.counts.failed} deliveries failed ({summed}). The report names them: mend the causes, then"
-                " clear import_to_mailboxes with what follows it; what is delivered already is left alone."
-            )
-        return to_xcom(manifest)
+        _judge(report)
 
-    def _report(self, staging: StagingHook, frozen: Frozen, run_id: str, dry_run: bool) -> Report:
-        staged = [from_xcom(each, StagedGroup) for each in self.staged or []]
-        converted = [from_xcom(each, ConvertedGroup) for each in self.converted or []]
-        decision = from_xcom(self.decision, Decision) if self.decision else None
-        batches = [batch for group in converted for batch in group.batches]
-        outcomes: Counter[str] = Counter()
-        delivered: set[int] = set()
-        details = [*_rejects(staging, [batch.rejects for batch in batches]), *_parked(staging, decision)]
-        available = 0
-        for shard in decision.shards if decision else ():
-            with staging.reader(shard.deliveries) as lines:
-                rows = read_deliveries(lines).rows
-            receipts = receipts_of(staging, shard.deliveries)
-            available += len(rows)
-            delivered.update(row.item for row in rows)
-            for receipt in receipts.values():
-                outcomes[receipt.outcome] += 1
-                if receipt.outcome in (Outcome.FAILED, Outcome.PARTIALLY_IMPORTED):
-                    details.append(
-                        Detail(
-                            item_id=receipt.item_id,
-                            outcome=receipt.outcome,
-                            cause=receipt.cause or "",
-                            mailbox=receipt.mailbox,
-                        )
+
+def _left_by(ti: Any, task_id: str, key: str, kind: type[T]) -> T | None:
+    value = ti.xcom_pull(task_ids=task_id, key=key, map_indexes=None)
+    return None if value is None else from_xcom(value, kind)
+
+
+def _left_by_each(ti: Any, task_id: str, kind: type[T]) -> list[T]:
+    # Asked for a list of tasks it answers a list, however many map indexes there are.
+    return [from_xcom(value, kind) for value in ti.xcom_pull(task_ids=[task_id]) if value is not None]
+
+
+def _judge(report: Report) -> None:
+    """Fail the run when the book does not balance or a delivery failed."""
+    if not report.balanced:
+        raise IntegrityError(f"The book of {report.window} does not balance: {'; '.join(report.contradictions)}")
+    if report.counts.failed:
+        causes = Counter(each.cause for each in report.details if each.outcome == Outcome.FAILED)
+        summed = ", ".join(f"{count} with {cause}" for cause, count in causes.most_common())
+        raise StopError(
+            f"{report.counts.failed} deliveries failed ({summed}). The report names them: mend the causes, then"
+            " clear import_to_mailboxes with what follows it; what is delivered already is left alone."
+        )
+
+
+def _report(
+    staging: StagingHook,
+    frozen: Frozen,
+    *,
+    staged: Sequence[StagedGroup],
+    converted: Sequence[ConvertedGroup],
+    decision: Decision | None,
+    run_id: str,
+    dry_run: bool,
+) -> Report:
+    batches = [batch for group in converted for batch in group.batches]
+    outcomes: Counter[str] = Counter()
+    delivered: set[int] = set()
+    details = [*_rejects(staging, [batch.rejects for batch in batches]), *_parked(staging, decision)]
+    available = 0
+    for shard in decision.shards if decision else ():
+        with staging.reader(shard.deliveries) as lines:
+            rows = read_deliveries(lines).rows
+        receipts = receipts_of(staging, shard.deliveries)
+        available += len(rows)
+        delivered.update(row.item for row in rows)
+        for receipt in receipts.values():
+            outcomes[receipt.outcome] += 1
+            if receipt.outcome in (Outcome.FAILED, Outcome.PARTIALLY_IMPORTED):
+                details.append(
+                    Detail(
+                        item_id=receipt.item_id,
+                        outcome=receipt.outcome,
+                        cause=receipt.cause or "",
+                        mailbox=receipt.mailbox,
                     )
-        counts = Counts(
-            available_from_source=frozen.items,
-            staged=sum(batch.items for group in staged for batch in group.batches),
-            converted=sum(batch.converted for batch in batches),
-            rejected=sum(batch.rejected for batch in batches),
-            decided=decision.items if decision else 0,
-            parked=decision.items_parked if decision else 0,
-            items_with_deliveries=len(delivered),
-            available_for_import=available,
-            imported=outcomes[Outcome.IMPORTED],
-            partially_imported=outcomes[Outcome.PARTIALLY_IMPORTED],
-            skipped=outcomes[Outcome.SKIPPED],
-            failed=outcomes[Outcome.FAILED],
-        )
-        return Report(
-            window=frozen.window,
-            run_id=run_id,
-            completed_at=datetime.now(UTC),
-            dry_run=dry_run,
-            counts=counts,
-            details=tuple(details),
-            mapping_sha256=decision.mapping.sha256 if decision else None,
-        )
+                )
+    counts = Counts(
+        available_from_source=frozen.items,
+        staged=sum(batch.items for group in staged for batch in group.batches),
+        converted=sum(batch.converted for batch in batches),
+        rejected=sum(batch.rejected for batch in batches),
+        decided=decision.items if decision else 0,
+        parked=decision.items_parked if decision else 0,
+        items_with_deliveries=len(delivered),
+        available_for_import=available,
+        imported=outcomes[Outcome.IMPORTED],
+        partially_imported=outcomes[Outcome.PARTIALLY_IMPORTED],
+        skipped=outcomes[Outcome.SKIPPED],
+        failed=outcomes[Outcome.FAILED],
+    )
+    return Report(
+        window=frozen.window,
+        run_id=run_id,
+        completed_at=datetime.now(UTC),
+        dry_run=dry_run,
+        counts=counts,
+        details=tuple(details),
+        mapping_sha256=decision.mapping.sha256 if decision else None,
+    )
 
 
 def _rejects(staging: StagingHook, objects: Sequence[StagedObject | None]) -> Iterator[Detail]:

@@ -12,14 +12,14 @@ from airflow.sdk import BaseOperator
 
 from o2_connector.core.conversion import Missing
 from o2_connector.core.errors import ItemError
-from o2_connector.core.items import Attachment, parse_item
+from o2_connector.core.items import Attachment, File, parse_item
 from o2_connector.core.layout import attachment_name, attachment_stem, raw_stem
 from o2_connector.core.manifest import ExportGroup, StagedBatch, StagedGroup, StagedObject, from_xcom, to_xcom
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.source import AlteredError, Batch
-from o2_connector.hooks.http import backoff
 from o2_connector.hooks.staging import StagingHook
 from o2_connector.hooks.telemessage import TeleMessageHook
+from o2_connector.hooks.transport import backoff
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -92,9 +92,9 @@ class StageToBlobOperator(BaseOperator):
                     ),
                 )
             except ItemError:
-                return Missing(attachment_id=attachment.attachment_id, cause=Cause.ATTACHMENT_GONE)
+                return Missing(file=attachment.file, cause=Cause.ATTACHMENT_GONE)
             except AlteredError:
-                return Missing(attachment_id=attachment.attachment_id, cause=Cause.ATTACHMENT_ALTERED)
+                return Missing(file=attachment.file, cause=Cause.ATTACHMENT_ALTERED)
             return None
 
         with ThreadPoolExecutor(DOWNLOADS) as pool:
@@ -102,15 +102,15 @@ class StageToBlobOperator(BaseOperator):
 
 
 def distinct_attachments(lines: Iterable[bytes]) -> list[Attachment]:
-    """Return the attachments that a batch's items name, each once, in order."""
-    found: dict[str, Attachment] = {}
+    """Return the attachments that a batch's items name, each file once, in order."""
+    found: dict[File, Attachment] = {}
     for line in lines:
         try:
             item = parse_item(line)
         except ItemError:
             continue  # convert rejects it, by name
         for attachment in item.attachments:
-            found.setdefault(attachment.attachment_id, attachment)
+            found.setdefault(attachment.file, attachment)
     return list(found.values())
 
 

@@ -10,7 +10,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from o2_connector.core.errors import StopError
-from o2_connector.hooks.http import LONGEST_WAIT, TIMEOUT, backoff, https_url, new_session, parse_retry_after
+from o2_connector.hooks.transport import LONGEST_WAIT, TIMEOUT, backoff, https_url, new_session, parse_retry_after
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
