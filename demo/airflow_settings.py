@@ -105,8 +105,11 @@ def sandbox_connections(sandbox: Mapping[str, Any]) -> dict[str, str]:
     return {name: json.dumps(connection) for name, connection in made.items()}
 
 
-def base_environment(where: Where, database: str) -> dict[str, str]:
-    """Make the environment of every part of Airflow, without connections."""
+def base_environment(where: Where, database: str, *, scheduled: bool) -> dict[str, str]:
+    """Make the environment of every part of Airflow, without connections.
+
+    :param scheduled: whether the DAG also runs by its schedule, and not only when it is triggered.
+    """
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     # The tasks talk to the API server and to the sandbox on this machine; no proxy has a part in that.
     own = "localhost,127.0.0.1,::1"
@@ -117,6 +120,7 @@ def base_environment(where: Where, database: str) -> dict[str, str]:
         "CORE__PLUGINS_FOLDER": ROOT / "plugins",
         "CORE__LOAD_EXAMPLES": False,
         "CORE__EXECUTOR": "LocalExecutor",
+        "SCHEDULER__USE_JOB_SCHEDULE": scheduled,
         "CORE__PARALLELISM": 4,  # on 2 cores more tasks at once only slow each other down
         # The database
         "DATABASE__SQL_ALCHEMY_CONN": database,

@@ -89,7 +89,8 @@ def start(options: Options, where: Where, parts: Parts, screen: Screen) -> Scene
     with screen.step("sandbox, PostgreSQL" if sandboxed else "PostgreSQL"):
         if sandboxed:
             start_sandbox(options, where, parts)
-        base = base_environment(where, start_postgres(parts, where.folder / "postgres"))
+        database = start_postgres(parts, where.folder / "postgres")
+        base = base_environment(where, database, scheduled=parts.kind == "up")
         if sandboxed:
             ready = where.folder / "sandbox" / "sandbox.json"
             wait_for("The sandbox", ready.exists, parts)

@@ -60,9 +60,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scene, l
             options = settle(
                 items=ITEMS, users=14, seed=5, zone="Europe/London", day=None, corpus=None, now=datetime.now(UTC)
             )
-            parts = Parts(
-                record=where.folder / "parts.json", logs=where.folder / "logs", signals=Signals(), kind="demo"
-            )
+            parts = Parts(record=where.folder / "parts.json", logs=where.folder / "logs", signals=Signals(), kind="up")
             try:
                 scene = start(options, where, parts, Screen())
                 yield scene, mails, scene.airflow.trigger(options)
