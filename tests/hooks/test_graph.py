@@ -369,8 +369,8 @@ def test_a_secret_does_not_show_when_the_connection_is_printed(hook: GraphHook) 
 def test_one_login_with_the_secret_serves_many_requests(tenant: Tenant, hook: GraphHook) -> None:
     tenant.on("GET", f"{MESSAGES}.*", listed())
 
-    hook.archived_items(BOX, FOLDER)
-    hook.archived_items(BOX, FOLDER)
+    hook.archived_items(BOX, FOLDER, mine=())
+    hook.archived_items(BOX, FOLDER, mine=())
 
     (login,) = tenant.logins
     form = parse_qs(login.body.decode())
@@ -412,7 +412,7 @@ def test_a_login_that_fails_once_is_tried_again_within_the_patience(tenant: Tena
     tenant.on("POST", r".*/oauth2/v2\.0/token", Reply(status=401, body=body), tenant.grant)
     tenant.on("GET", f"{MESSAGES}.*", listed())
 
-    assert hook.archived_items(BOX, FOLDER) == {}
+    assert hook.archived_items(BOX, FOLDER, mine=()) == {}
 
 
 def test_a_tenant_that_the_login_does_not_know_stops(tenant: Tenant, hook: GraphHook) -> None:
@@ -439,7 +439,7 @@ def test_a_server_with_an_unknown_certificate_stops(connect: Connect, here: dict
 def test_a_revoked_token_is_renewed_once(tenant: Tenant, hook: GraphHook) -> None:
     tenant.on("GET", f"{MESSAGES}.*", error(401, "InvalidAuthenticationToken"), listed())
 
-    hook.archived_items(BOX, FOLDER)
+    hook.archived_items(BOX, FOLDER, mine=())
 
     used = [request.headers["authorization"] for request in tenant.asked("GET", f"{MESSAGES}.*")]
     assert used == ["Bearer token-1", "Bearer token-2"]
@@ -449,7 +449,7 @@ def test_a_fresh_token_that_is_refused_stops(tenant: Tenant, hook: GraphHook) ->
     tenant.on("GET", f"{MESSAGES}.*", error(401, "InvalidAuthenticationToken"))
 
     with pytest.raises(StopError, match="InvalidAuthenticationToken"):
-        hook.archived_items(BOX, FOLDER)
+        hook.archived_items(BOX, FOLDER, mine=())
 
     assert len(tenant.logins) == 2
 
@@ -549,7 +549,7 @@ def test_a_workloads_token_is_read_anew_for_each_login(
     tenant.on("POST", r".*/oauth2/v2\.0/token", replace_and_grant)
     hook = connect(password=None, federated_token_file=str(path), **here)
 
-    hook.archived_items(BOX, FOLDER)
+    hook.archived_items(BOX, FOLDER, mine=())
 
     assert [parse_qs(login.body.decode())["client_assertion"] for login in tenant.logins] == [["first"], ["second"]]
 
@@ -575,7 +575,7 @@ def test_every_request_asks_for_ids_that_last_and_bears_its_own_number(
 ) -> None:
     tenant.on("GET", f"{MESSAGES}.*", error(429, "TooManyRequests", Retry_After="2.128"), listed())
 
-    hook.archived_items(BOX, FOLDER)
+    hook.archived_items(BOX, FOLDER, mine=())
 
     first, second = tenant.asked("GET", f"{MESSAGES}.*")
     assert first.headers["prefer"] == second.headers["prefer"] == 'IdType="ImmutableId"'
@@ -588,7 +588,7 @@ def test_waits_grow_and_end_with_the_patience(tenant: Tenant, hook: GraphHook, m
     tenant.on("GET", f"{MESSAGES}.*", error(503, "ErrorServerBusy"))
 
     with pytest.raises(RetryError, match="503 ErrorServerBusy"):
-        hook.archived_items(BOX, FOLDER)
+        hook.archived_items(BOX, FOLDER, mine=())
 
     assert moment.waits[0] <= 1 < moment.waits[2] < moment.waits[4]
     assert PATIENCE - 60 < sum(moment.waits) <= PATIENCE
@@ -598,7 +598,7 @@ def test_a_wait_longer_than_the_patience_is_left_to_the_task(tenant: Tenant, hoo
     tenant.on("GET", f"{MESSAGES}.*", error(429, "TooManyRequests", Retry_After="3600"))
 
     with pytest.raises(RetryError) as caught:
-        hook.archived_items(BOX, FOLDER)
+        hook.archived_items(BOX, FOLDER, mine=())
 
     assert caught.value.retry_after == 3600
     assert moment.waits == []
@@ -607,7 +607,7 @@ def test_a_wait_longer_than_the_patience_is_left_to_the_task(tenant: Tenant, hoo
 def test_after_a_503_another_connection_is_used(tenant: Tenant, hook: GraphHook) -> None:
     tenant.on("GET", f"{MESSAGES}.*", error(429, "x"), error(503, "x"), listed())
 
-    hook.archived_items(BOX, FOLDER)
+    hook.archived_items(BOX, FOLDER, mine=())
 
     first, second, third = (request.port for request in tenant.asked("GET", f"{MESSAGES}.*"))
     assert first == second != third
@@ -616,14 +616,14 @@ def test_after_a_503_another_connection_is_used(tenant: Tenant, hook: GraphHook)
 def test_a_lost_answer_to_a_question_is_asked_for_again(tenant: Tenant, hook: GraphHook) -> None:
     tenant.on("GET", f"{MESSAGES}.*", LOST, Reply(body=b"<html>gateway</html>"), listed())
 
-    assert hook.archived_items(BOX, FOLDER) == {}
+    assert hook.archived_items(BOX, FOLDER, mine=()) == {}
 
 
 def test_a_redirect_is_not_followed(tenant: Tenant, hook: GraphHook) -> None:
     tenant.on("GET", f"{MESSAGES}.*", Reply(status=302, headers={"Location": f"{tenant.url}/elsewhere"}))
 
     with pytest.raises(StopError, match="302"):
-        hook.archived_items(BOX, FOLDER)
+        hook.archived_items(BOX, FOLDER, mine=())
 
     assert not tenant.asked("GET", "/elsewhere")
 
@@ -643,7 +643,7 @@ def test_nothing_personal_and_no_token_is_said(
     with pytest.raises(ItemError) as item:
         hook.create_message(BOX, FOLDER, sms, [])
     with pytest.raises(RetryError) as lost:
-        hook.archived_items(BOX, FOLDER)
+        hook.archived_items(BOX, FOLDER, mine=())
 
     raised = ["".join(traceback.format_exception(one.value)) for one in (directory, item, lost)]
     said = "\n".join([*raised, *caplog.messages, capsys.readouterr().out])
@@ -930,7 +930,7 @@ def test_the_folder_is_listed_once_for_all_of_its_items(tenant: Tenant, hook: Gr
         "GET", rf"{MESSAGES}\?\$select.*", listed(archived("m1", "i1"), archived("m2", "i2"), following=following)
     )
 
-    assert hook.archived_items(BOX, FOLDER) == {"i1": "m1", "i2": "m2", "i3": "m3"}
+    assert hook.archived_items(BOX, FOLDER, mine=()) == {"i1": "m1", "i2": "m2", "i3": "m3"}
     first = unquote(tenant.asked("GET", f"{MESSAGES}.*")[0].path)
     assert "$top=1000" in first
     assert f"$expand=singleValueExtendedProperties($filter=id eq '{ITEM_PROPERTY}')" in first
@@ -940,21 +940,21 @@ def test_a_page_that_comes_again_ends_the_listing(tenant: Tenant, hook: GraphHoo
     tenant.on("GET", f"{MESSAGES}.*", listed(archived("m1", "i1"), following=f"{tenant.url}/v1.0{MESSAGES}?page=2"))
 
     with pytest.raises(RetryError, match="twice"):
-        hook.archived_items(BOX, FOLDER)
+        hook.archived_items(BOX, FOLDER, mine=())
 
 
 def test_a_page_elsewhere_never_sees_the_token(tenant: Tenant, hook: GraphHook) -> None:
     tenant.on("GET", f"{MESSAGES}.*", listed(following=f"{tenant.url}.example.com/v1.0/x"))
 
     with pytest.raises(StopError, match="graph_url"):
-        hook.archived_items(BOX, FOLDER)
+        hook.archived_items(BOX, FOLDER, mine=())
 
 
 def test_a_list_that_is_none_is_not_taken_for_an_empty_folder(tenant: Tenant, hook: GraphHook) -> None:
     tenant.on("GET", f"{MESSAGES}.*", Reply(body={"surprise": True}))
 
     with pytest.raises(RetryError, match="no list"):
-        hook.archived_items(BOX, FOLDER)
+        hook.archived_items(BOX, FOLDER, mine=())
 
 
 def test_what_a_killed_import_left_unfinished_is_removed_after_the_listing(tenant: Tenant, hook: GraphHook) -> None:
@@ -962,8 +962,23 @@ def test_what_a_killed_import_left_unfinished_is_removed_after_the_listing(tenan
     tenant.on("GET", f"{MESSAGES}.*", listed(torn, archived("m2", "i2", categories=("SMS",))))
     tenant.on("POST", r".*/permanentDelete", Reply(status=204))
 
-    assert hook.archived_items(BOX, FOLDER) == {"i2": "m2"}
+    assert hook.archived_items(BOX, FOLDER, mine={"i1", "i2"}) == {"i2": "m2"}
     assert tenant.requests[-1].path == f"/users/{BOX}/messages/m%2F1/permanentDelete"
+
+
+def test_what_another_run_may_be_about_to_finish_is_neither_removed_nor_returned(
+    tenant: Tenant, hook: GraphHook
+) -> None:
+    others, torn = (archived(f"m{n}", f"i{n}", categories=(UNFINISHED_CATEGORY,)) for n in (1, 2))
+    tenant.on("GET", f"{MESSAGES}.*", listed(others, torn, archived("m3", "i3")))
+    tenant.on("POST", r".*/permanentDelete", Reply(status=204))
+
+    there = hook.archived_items(BOX, FOLDER, mine={"i2"})
+
+    assert there == {"i3": "m3"}
+    (removal,) = tenant.asked("POST", ".*/messages/.*")
+    assert removal.path == f"/users/{BOX}/messages/m2/permanentDelete"
+    assert not tenant.asked("DELETE", ".*")
 
 
 def test_an_item_is_looked_for_in_the_whole_mailbox(tenant: Tenant, hook: GraphHook) -> None:
@@ -1071,7 +1086,7 @@ def test_connections_that_another_thread_dropped_are_not_taken_for_a_lost_answer
     tenant: Tenant, hook: GraphHook, moment: Time
 ) -> None:
     tenant.on("GET", f"{MESSAGES}.*", listed())
-    hook.archived_items(BOX, FOLDER)
+    hook.archived_items(BOX, FOLDER, mine=())
     pools = hook.get_conn().get_adapter(tenant.url).poolmanager.pools
     for pool in map(pools.get, pools.keys()):
         pool.close()
@@ -1499,7 +1514,7 @@ def test_a_message_is_archived_once_and_found_again(sandbox: Sandbox, real: Grap
     message_id = real.create_message(box, folder_id, whole(), [attachment(b"picture")])
 
     assert real.ensure_folder(box, FOLDER_NAME) == folder_id
-    assert real.archived_items(box, folder_id) == {"0a1b": message_id}
+    assert real.archived_items(box, folder_id, mine=()) == {"0a1b": message_id}
     assert real.find_item(box, "0a1b") == message_id
     assert real.find_item(box, "0a1c") is None
     (one,) = kept(sandbox)
@@ -1513,7 +1528,7 @@ def test_a_folder_of_more_than_a_page_is_listed_in_full(sandbox: Sandbox, real: 
     for start in range(0, len(keys), 20):
         real.batch([create_call(box, folder_id, whole(key)) for key in keys[start : start + 20]])
 
-    assert set(real.archived_items(box, folder_id)) == set(keys)
+    assert set(real.archived_items(box, folder_id, mine=())) == set(keys)
 
 
 @pytest.mark.parametrize("how", ["504", "cut"])
@@ -1589,7 +1604,7 @@ def test_an_import_killed_between_two_attachments_leaves_one_message_in_the_end(
         real.create_message(box, folder_id, whole(), [attachment(BIG), last])
     (torn,) = kept(sandbox)
 
-    there = real.archived_items(box, folder_id)
+    there = real.archived_items(box, folder_id, mine={"0a1b"})
     message_id = real.create_message(box, folder_id, whole(), [attachment(BIG), attachment(BIG)])
 
     assert UNFINISHED_CATEGORY in torn["categories"]
@@ -1641,7 +1656,7 @@ def test_a_token_that_expires_early_is_renewed_on_the_way(
     folder_id = real.ensure_folder(box, FOLDER_NAME)
     monkeypatch.setattr(sandbox.graph, "tokens", {})
 
-    assert real.archived_items(box, folder_id) == {}
+    assert real.archived_items(box, folder_id, mine=()) == {}
 
 
 def test_threads_that_share_a_hook_do_not_disturb_each_other_when_one_meets_a_503(

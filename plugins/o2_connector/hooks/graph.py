@@ -366,10 +366,13 @@ class GraphHook(BaseHook):
                 break
         raise RetryError("the archive folder can neither be made nor found")
 
-    def archived_items(self, mailbox_id: str, folder_id: str) -> dict[str, str]:
+    def archived_items(self, mailbox_id: str, folder_id: str, *, mine: Collection[str]) -> dict[str, str]:
         """Return the items that a folder holds, each with the id of its message.
 
-        What a killed import left without all of its attachments is removed and not returned.
+        A message without all of its attachments is no item. Of the caller's own a killed import left it, so it is
+        removed; of any other it stays, for another run may be about to finish it.
+
+        :param mine: the items that the caller delivers, and nobody else at the same time.
         """
         path = (
             f"/users/{_quoted(mailbox_id)}/mailFolders/{_quoted(folder_id)}/messages"
@@ -382,7 +385,8 @@ class GraphHook(BaseHook):
             if item_id is None:
                 continue  # the user put it there
             if UNFINISHED_CATEGORY in (message.get("categories") or ()):
-                unfinished.append(str(message["id"]))
+                if item_id in mine:
+                    unfinished.append(str(message["id"]))
             else:
                 items.setdefault(item_id, str(message["id"]))
         self._remove_unfinished(mailbox_id, unfinished)  # after the listing: a removal would shift its pages
