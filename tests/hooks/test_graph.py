@@ -740,10 +740,9 @@ def test_what_is_no_address_is_not_looked_up(tenant: Tenant, hook: GraphHook) ->
         error(404, "MailboxNotEnabledForRESTAPI"),
         error(404, "SomethingNew"),
         error(400, "ErrorInvalidUser"),
-        error(403, "ErrorAccessDenied"),
     ],
 )
-def test_a_user_whose_mailbox_graph_cannot_reach_has_none(tenant: Tenant, hook: GraphHook, probe: Reply) -> None:
+def test_a_user_whose_mailbox_graph_does_not_know_has_none(tenant: Tenant, hook: GraphHook, probe: Reply) -> None:
     tenant.on("POST", r"/\$batch", directory(user(1), user(2), probes={"id-1": probe}))
 
     found = hook.find_mailboxes(["user1@example.com", "user2@example.com"])
@@ -759,6 +758,35 @@ def test_mailboxes_out_of_scope_are_counted_in_the_log(
     hook.find_mailboxes(["user1@example.com"])
 
     assert "Graph refuses 1 mailboxes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("probe", "found"),
+    [
+        (error(403, "ErrorAccessDenied"), {"jane@example.com": "id-1"}),
+        (error(404, "MailboxNotEnabledForRESTAPI"), {}),
+    ],
+)
+def test_an_address_never_leads_to_a_second_choice_because_the_first_cannot_be_opened(
+    tenant: Tenant, hook: GraphHook, probe: Reply, found: dict[str, str]
+) -> None:
+    seen: list[int] = []
+    jane, other = user(1, "SMTP:jane@example.com"), user(2, mail="jane@example.com")
+    tenant.on("POST", r"/\$batch", directory(jane, other, probes={"id-1": probe}, seen=seen))
+
+    mailboxes = hook.find_mailboxes(["jane@example.com"])
+
+    assert {address: mailbox.id for address, mailbox in mailboxes.items()} == found
+    assert seen == [1, 1]
+
+
+def test_an_address_of_two_users_leads_to_neither_though_only_one_has_a_mailbox(
+    tenant: Tenant, hook: GraphHook
+) -> None:
+    users = user(1, mail="desk@example.com"), user(2, mail="desk@example.com")
+    tenant.on("POST", r"/\$batch", directory(*users, probes={"id-1": error(404, "MailboxNotEnabledForRESTAPI")}))
+
+    assert hook.find_mailboxes(["desk@example.com"]) == {}
 
 
 def test_a_graph_that_refuses_every_mailbox_lacks_a_permission(tenant: Tenant, hook: GraphHook) -> None:
@@ -1504,7 +1532,7 @@ def test_the_sandboxs_directory_is_read_as_it_is(sandbox: Sandbox, real: GraphHo
 
     found = real.find_mailboxes([*addresses, "nobody@example.com"])
 
-    assert {mailbox.id for mailbox in found.values()} == {one.id for one in users if one.mailbox in {"ok", "full"}}
+    assert {mailbox.id for mailbox in found.values()} == {one.id for one in users if one.mailbox != "none"}
     assert all(address.lower() in found for one in users if one.mailbox == "ok" for address in proxies[one.id])
 
 

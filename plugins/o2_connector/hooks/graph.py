@@ -297,19 +297,24 @@ class GraphHook(BaseHook):
     # The directory
 
     def find_mailboxes(self, addresses: Iterable[str]) -> dict[str, Mailbox]:
-        """Return the mailboxes that Graph can reach, by each asked address that leads to one, lower-cased.
+        """Return the mailboxes by each asked address that leads to one, lower-cased.
 
         An address leads to the user that has it as a proxy address, else as user principal name, else as mail. One
-        that leads to two users of the same rank leads to none: nothing goes to a mailbox by guess.
+        that leads to two users of the same rank leads to none: nothing goes to a mailbox by guess. Whether its mailbox
+        can be opened has no say in which user it is: a mailbox that Graph refuses is returned all the same, so that
+        its items fail there with the cause and never go to somebody else.
         """
         asked = sorted({address.strip().lower() for address in addresses if _is_address(address.strip())})
-        users = dict(zip(asked, self._look_up(asked), strict=True))
-        reachable = self._reachable({user["id"] for found in users.values() for user in found})
-        mailboxes = {}
-        for address, found in users.items():
-            chosen = _best([user for user in found if user["id"] in reachable], address)
-            if chosen is not None:
-                mailboxes[address] = Mailbox(id=chosen["id"], address=_primary(chosen))
+        chosen = {}
+        for address, found in zip(asked, self._look_up(asked), strict=True):
+            if (user := _best(found, address)) is not None:
+                chosen[address] = user
+        existing = self._with_mailbox({user["id"] for user in chosen.values()})
+        mailboxes = {
+            address: Mailbox(id=user["id"], address=_primary(user))
+            for address, user in chosen.items()
+            if user["id"] in existing
+        }
         self.log.info("%d of %d addresses lead to a mailbox", len(mailboxes), len(asked))
         return mailboxes
 
@@ -320,19 +325,20 @@ class GraphHook(BaseHook):
                     raise _directory_failure(answer)
                 yield _entries(answer, "a user was looked up")
 
-    def _reachable(self, user_ids: Collection[str]) -> set[str]:
-        """Return which users have a mailbox that Graph can open.
+    def _with_mailbox(self, user_ids: Collection[str]) -> set[str]:
+        """Return which users have a mailbox, be it one that Graph refuses to open.
 
         :raises StopError: when it refuses every one of several: that is no scope but a permission that is missing.
         """
-        reachable = set()
+        existing = set()
         refused = 0
         for group in _groups(sorted(user_ids)):
             calls = [get(f"/users/{_quoted(user_id)}/mailFolders/inbox?$select=id") for user_id in group]
             for user_id, answer in zip(group, self.batch(calls), strict=True):
                 if answer.ok:
-                    reachable.add(user_id)
+                    existing.add(user_id)
                 elif answer.status == HTTPStatus.FORBIDDEN:
+                    existing.add(user_id)
                     refused += 1
                 elif answer.status != HTTPStatus.NOT_FOUND and answer.verdict is not Verdict.MAILBOX:
                     raise _directory_failure(answer)
@@ -340,7 +346,7 @@ class GraphHook(BaseHook):
             raise StopError("Graph refuses every mailbox; grant Mail.ReadWrite, or mend the application's scope")
         if refused:
             self.log.warning("Graph refuses %d mailboxes: they lie outside of the application's scope", refused)
-        return reachable
+        return existing
 
     # The archive folder
 
