@@ -34,9 +34,12 @@ from o2_connector.core.graph_errors import (
         (509, None, Verdict.TRANSIENT),
         (401, "InvalidAuthenticationToken", Verdict.STOP),
         (402, None, Verdict.STOP),
-        (403, "ErrorAccessDenied", Verdict.STOP),
+        (403, None, Verdict.STOP),
+        (403, "accessDenied", Verdict.STOP),
+        (403, "Authorization_RequestDenied", Verdict.STOP),
         (403, "SomethingNew", Verdict.STOP),
         (308, None, Verdict.STOP),
+        (403, "ErrorAccessDenied", Verdict.MAILBOX),
         (404, "MailboxNotEnabledForRESTAPI", Verdict.MAILBOX),
         (404, "ErrorFolderNotFound", Verdict.MAILBOX),
         (507, None, Verdict.MAILBOX),
@@ -127,8 +130,16 @@ def test_an_answer_about_the_item_carries_its_code_as_fault() -> None:
     assert error.fault == "HTTP 413"
 
 
-def test_a_missing_permission_stops_with_its_name() -> None:
+def test_a_mailbox_out_of_scope_is_set_aside_with_cause_and_remedy() -> None:
     error = failure("a message was created", status=403, code="ErrorAccessDenied")
 
-    assert isinstance(error, StopError)
+    assert isinstance(error, MailboxError)
+    assert error.cause == "ErrorAccessDenied"
     assert "Mail.ReadWrite" in str(error)
+
+
+def test_a_missing_permission_stops_with_its_name() -> None:
+    error = failure("a user was looked up", status=403, code="Authorization_RequestDenied")
+
+    assert isinstance(error, StopError)
+    assert "User.Read.All" in str(error)

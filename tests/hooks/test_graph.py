@@ -1662,6 +1662,17 @@ def test_a_full_mailbox_is_set_aside(sandbox: Sandbox, real: GraphHook) -> None:
     assert caught.value.cause == "ErrorQuotaExceeded"
 
 
+def test_a_mailbox_out_of_scope_is_found_and_set_aside_with_its_cause(sandbox: Sandbox, real: GraphHook) -> None:
+    denied = next(one for one in sandbox.world.directory if one.mailbox == "denied")
+    found = real.find_mailboxes([denied.user_principal_name])
+
+    with pytest.raises(MailboxError, match=r"Mail\.ReadWrite") as caught:
+        real.ensure_folder(denied.id, FOLDER_NAME)
+
+    assert [mailbox.id for mailbox in found.values()] == [denied.id]
+    assert caught.value.cause == "ErrorAccessDenied"
+
+
 def test_a_folder_that_somebody_removed_is_named_as_the_cause(sandbox: Sandbox, real: GraphHook, box: str) -> None:
     folder_id = real.ensure_folder(box, FOLDER_NAME)
     real.batch([Call(method="DELETE", path=f"/users/{box}/mailFolders/{quote(folder_id)}")])

@@ -59,12 +59,12 @@ _BY_CODE = {
         ),
         Verdict.STOP: (
             "Authorization_RequestDenied",
-            "ErrorAccessDenied",
             "InvalidAuthenticationToken",
             "accessDenied",
             "insufficient_claims",
         ),
         Verdict.MAILBOX: (
+            "ErrorAccessDenied",  # this one lies outside of the application's scope; the others go on
             "ErrorFolderNotFound",
             "ErrorInvalidUser",
             "ErrorMessagePerFolderCountReceiveQuotaExceeded",
@@ -177,13 +177,14 @@ def failure(
     name = code or f"HTTP {status}"
     answered = " ".join(filter(None, [str(status) if status else "no answer", code]))
     message = f"{what}: {answered}" + (f" (Graph's request {request_id})" if request_id else "")
+    remedy = _REMEDIES.get(name)
     match judge(status, code):
         case Verdict.TRANSIENT:
             return RetryError(message, retry_after=retry_after)
         case Verdict.MAILBOX:
-            return MailboxError(message, cause=name)
+            return MailboxError(f"{message}; {remedy}" if remedy else message, cause=name)
         case Verdict.STOP:
-            return StopError(f"{message}; {_REMEDIES.get(name, _ANY_REMEDY)}")
+            return StopError(f"{message}; {remedy or _ANY_REMEDY}")
         case _:  # also a success-like answer where it is none: whoever asked for this one thing did not get it
             return ItemError(name)
 
