@@ -115,6 +115,17 @@ def test_no_request_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     assert timeouts == [TIMEOUT, 5]
 
 
+@pytest.mark.parametrize("proxy", [None, "http://proxy.example.com:3128"])
+def test_as_many_threads_as_may_share_a_session_keep_their_connections(proxy: str | None) -> None:
+    url = "https://archive.example.com/"
+    adapter = new_session().get_adapter(url)
+    manager = adapter.proxy_manager_for(proxy) if proxy else adapter.poolmanager
+
+    pool = manager.connection_from_url(url).pool
+
+    assert pool.maxsize >= 32
+
+
 def answered() -> requests.Response:
     response = requests.Response()
     response.status_code = 200

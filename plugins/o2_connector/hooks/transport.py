@@ -20,6 +20,10 @@ from o2_connector.core.errors import StopError
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and seconds of silence while reading."""
 
+THREADS = 32
+"""Threads that may share a session, each with a connection that is kept. Of more than a pool holds, urllib3 throws the
+rest away after each answer, and every next request pays for a new TLS handshake."""
+
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
 """Seconds between tries inside a hook; who is asked to wait longer leaves it to the task's own retries."""
@@ -106,7 +110,7 @@ class _VerifyingAdapter(HTTPAdapter):
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
-        super().__init__()
+        super().__init__(pool_maxsize=THREADS)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the connection pools with our context."""
