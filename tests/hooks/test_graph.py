@@ -338,6 +338,7 @@ def test_a_cloud_gives_login_graph_and_scope(
         ({"graph_url": "http://graph.example.com/v1.0"}, "graph_url must be https"),
         ({"authority": "http://login.example.com/x"}, "authority must be https"),
         ({"graph_url": "https://user:pw@graph.example.com"}, "graph_url must be https"),
+        ({"graph_url": "https://user:8443/pw@graph.example.com"}, "graph_url must be https"),
         ({"graph_url": "https://graph.example.com:port"}, "graph_url must be https"),
     ],
 )

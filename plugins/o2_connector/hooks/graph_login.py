@@ -250,6 +250,6 @@ def _https(url: str, name: str, conn_id: str) -> str:
         _ = parts.port
     except ValueError:
         parts = urlsplit("")
-    if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
+    if parts.scheme != "https" or not parts.hostname or "@" in url or parts.query or parts.fragment:
         raise StopError(f"connection {conn_id}: {name} must be https://host[:port]/path, nothing else")
     return f"https://{parts.netloc}{parts.path.rstrip('/')}"

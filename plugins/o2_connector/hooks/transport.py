@@ -21,8 +21,8 @@ TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and seconds of silence while reading."""
 
 THREADS = 32
-"""Threads that may share a session, each with a connection that is kept. Of more than a pool holds, urllib3 throws the
-rest away after each answer, and every next request pays for a new TLS handshake."""
+"""Threads that may share a session and each keep a connection. urllib3 drops those that its pool has no room for after
+their answer, and the next request pays for a new TLS handshake."""
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
@@ -40,9 +40,10 @@ def https_url(host: str | None, *, port: int | None, conn_id: str) -> str:
     try:
         parts = urlsplit(host if host and "://" in host else f"https://{host or ''}")
         netloc = parts.netloc if parts.port or not port else f"{parts.netloc}:{port}"
-    except ValueError as error:
-        raise StopError(f"connection {conn_id}: the host is not a URL; give https://name or name") from error
-    if parts.scheme != "https" or not parts.hostname or "@" in netloc or parts.query or parts.fragment:
+    except ValueError:  # it quotes what it does not understand: nothing is raised from in here
+        parts, netloc = urlsplit(""), ""
+    # Of "https://user:8443/pw@name" the first part of the password is taken for a port, the rest for a path
+    if parts.scheme != "https" or not parts.hostname or "@" in netloc + parts.path or parts.query or parts.fragment:
         raise StopError(f"connection {conn_id}: the host must be https://name[:port][/path] or a name, nothing else")
     return f"https://{netloc}{parts.path.rstrip('/')}"
 
