@@ -779,6 +779,16 @@ def test_a_connection_is_read_when_it_is_first_needed(monkeypatch: pytest.Monkey
     assert TeleMessageHook().telemessage_conn_id == TeleMessageHook.default_conn_name == "o2_telemessage"
 
 
+def test_a_missing_connection_stops_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_O2_TELEMESSAGE", raising=False)
+    hook = TeleMessageHook()
+
+    with pytest.raises(StopError, match="no connection o2_telemessage; add it") as caught:
+        hook.freeze_export(START, END)
+
+    assert hook.test_connection() == (False, str(caught.value))
+
+
 def test_the_session_is_made_once(hook: TeleMessageHook) -> None:
     assert hook.get_conn() is hook.get_conn()
 

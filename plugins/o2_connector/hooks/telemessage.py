@@ -19,6 +19,7 @@ import msgspec
 import requests
 import urllib3
 from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from o2_connector.core.errors import ConnectorError, ItemError, RetryError, StopError
@@ -138,7 +139,10 @@ class TeleMessageHook(BaseHook):
 
     @cached_property
     def _connection(self) -> Connection:
-        connection = self.get_connection(self.telemessage_conn_id)
+        try:
+            connection = self.get_connection(self.telemessage_conn_id)
+        except AirflowNotFoundException as error:
+            raise StopError(f"there is no connection {self.telemessage_conn_id}; add it, see README") from error
         if not connection.login or not connection.password:
             raise StopError(f"connection {self.telemessage_conn_id}: login and password are needed")
         if connection.schema not in (None, "", "https"):
