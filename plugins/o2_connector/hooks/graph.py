@@ -28,7 +28,6 @@ import urllib3
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from o2_connector.core.directory import Mailbox
 from o2_connector.core.errors import ConnectorError, IntegrityError, ItemError, RetryError, StopError
 from o2_connector.core.graph_errors import (
     ANSWER_LOST,
@@ -249,15 +248,6 @@ class GraphHook(BaseHook):
         self._clock = clock
         self._making = threading.Lock()
 
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return how Airflow's connection form shows the fields."""
-        return {
-            "hidden_fields": ["host", "port", "schema"],
-            "relabeling": {"login": "Application (client) id", "password": "Client secret, or passphrase"},
-            "placeholders": {"extra": '{"tenant_id": "…"}'},
-        }
-
     @cached_property
     def access(self) -> Access:
         """Return the connection's fields, checked."""
@@ -296,8 +286,10 @@ class GraphHook(BaseHook):
 
     # The directory
 
-    def find_mailboxes(self, addresses: Iterable[str]) -> dict[str, Mailbox]:
-        """Return the mailboxes by each asked address that leads to one, lower-cased.
+    def find_mailboxes(self, addresses: Iterable[str]) -> dict[str, str]:
+        """Return the id of the mailbox's user by each asked address that leads to one, lower-cased.
+
+        The id is Entra's object id, which outlives every change of address.
 
         An address leads to the user that has it as a proxy address, else as user principal name, else as mail. One
         that leads to two users of the same rank leads to none: nothing goes to a mailbox by guess. Whether its mailbox
@@ -305,16 +297,12 @@ class GraphHook(BaseHook):
         its items fail there with the cause and never go to somebody else.
         """
         asked = sorted({address.strip().lower() for address in addresses if _is_address(address.strip())})
-        chosen = {}
+        chosen: dict[str, str] = {}
         for address, found in zip(asked, self._look_up(asked), strict=True):
             if (user := _best(found, address)) is not None:
-                chosen[address] = user
-        existing = self._with_mailbox({user["id"] for user in chosen.values()})
-        mailboxes = {
-            address: Mailbox(id=user["id"], address=_primary(user))
-            for address, user in chosen.items()
-            if user["id"] in existing
-        }
+                chosen[address] = user["id"]
+        existing = self._with_mailbox(set(chosen.values()))
+        mailboxes = {address: user_id for address, user_id in chosen.items() if user_id in existing}
         self.log.info("%d of %d addresses lead to a mailbox", len(mailboxes), len(asked))
         return mailboxes
 
@@ -841,10 +829,3 @@ def _has_principal_name(user: Mapping[str, Any], address: str) -> bool:
 
 def _has_mail(user: Mapping[str, Any], address: str) -> bool:
     return str(user.get("mail")).lower() == address
-
-
-def _primary(user: Mapping[str, Any]) -> str:
-    for proxy in user.get("proxyAddresses") or ():
-        if str(proxy).startswith("SMTP:"):
-            return str(proxy).removeprefix("SMTP:").lower()
-    return str(user.get("mail") or user.get("userPrincipalName")).lower()
