@@ -15,7 +15,7 @@ from o2_connector.operators.deliver import ImportToMailboxesOperator
 from o2_connector.operators.extract import ExtractOperator
 from o2_connector.operators.map import MapMailboxesOperator
 from o2_connector.operators.reconcile import ReconcileOperator
-from o2_connector.operators.run import ConnectorRetryPolicy
+from o2_connector.operators.run import FIRST_DELAY, LONGEST_DELAY, ConnectorRetryPolicy
 from o2_connector.operators.stage import StageToBlobOperator
 
 TIMEZONE = os.environ.get("O2_TIMEZONE") or "Europe/London"
@@ -62,7 +62,7 @@ with DAG(
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone=TIMEZONE),
     start_date=pendulum.datetime(2020, 1, 1, tz=TIMEZONE),
     catchup=False,
-    max_active_runs=4,
+    max_active_runs=2,  # and two of a backfill: Exchange takes four requests at a time for a mailbox
     tags=["o2", "archive"],
     params={
         "window_start": Param(
@@ -79,9 +79,9 @@ with DAG(
     default_args={
         "owner": "compliance",
         "retries": 6,
-        "retry_delay": timedelta(minutes=1),
+        "retry_delay": FIRST_DELAY,
         "retry_exponential_backoff": 2,
-        "max_retry_delay": timedelta(minutes=30),
+        "max_retry_delay": LONGEST_DELAY,
         "retry_policy": ConnectorRetryPolicy(),
     },
     on_failure_callback=SmtpNotifier(
@@ -112,7 +112,9 @@ with DAG(
     if ALERT_EMAIL
     else None,
 ):
-    extract = ExtractOperator(task_id="extract", timezone=TIMEZONE)
+    extract = ExtractOperator(
+        task_id="extract", timezone=TIMEZONE, retries=24
+    )  # ten hours for a window that is not closed
     stage = StageToBlobOperator.partial(task_id="stage_to_blob").expand(group=extract.output)
     convert = ConvertOperator.partial(task_id="convert", region=REGION).expand(group=stage.output)
     map_mailboxes = MapMailboxesOperator(

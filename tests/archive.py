@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from demo.airflow_settings import sandbox_connections
+from o2_connector.hooks.graph import Call, GraphHook
 from o2_connector.operators.convert import ConvertOperator
 from o2_connector.operators.deliver import ImportToMailboxesOperator
 from o2_connector.operators.extract import ExtractOperator
@@ -83,6 +84,12 @@ class Archive:
         root = self.sandbox.graph_url.removesuffix("/v1.0")
         answer = requests.get(f"{root}/_sandbox/messages", verify=str(self.sandbox.ca_file), timeout=30)
         return [json.loads(line) for line in answer.content.splitlines()]
+
+    def graph(self, method: str, path: str, body: Any) -> None:
+        """Do something to a mailbox, as its reader would."""
+        hook = GraphHook()
+        answer = hook.batch([Call(method=method, path=path, body=body)])[0]
+        assert answer.ok, answer
 
     def items(self, *, start: datetime = YESTERDAY, days: float = 1) -> list[dict[str, Any]]:
         """Return what the source has for a window."""

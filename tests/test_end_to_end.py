@@ -115,6 +115,27 @@ def test_the_same_day_again_adds_nothing_and_counts_everything_as_skipped(line: 
     assert second["imported"] == 0
 
 
+def test_a_message_that_its_reader_moved_or_removed_is_not_delivered_again(line: Archive) -> None:
+    line.run("manual__1")
+    moved, removed = line.messages()[:2]
+    for message, action in ((moved, "move"), (removed, "permanentDelete")):
+        line.graph("POST", f"/users/{message['userId']}/messages/{message['id']}/{action}", {"destinationId": "inbox"})
+
+    counts = line.run("manual__2")
+
+    assert counts["skipped"] == counts["available_for_import"]
+    assert len(line.messages()) == counts["available_for_import"] - 1
+
+
+def test_a_finished_day_asks_nothing_of_its_mailboxes(line: Archive) -> None:
+    line.run("manual__1")
+    line.sandbox.graph.faults.add("status", times=999, path="/mailFolders/.*/messages", status=500, code="Unknown")
+
+    counts = line.run("manual__2")
+
+    assert counts["skipped"] == counts["available_for_import"]
+
+
 def test_overlapping_windows_deliver_an_item_once(line: Archive) -> None:
     line.run("manual__1", days=0.75)
 
@@ -125,9 +146,7 @@ def test_overlapping_windows_deliver_an_item_once(line: Archive) -> None:
 
 
 def test_an_import_that_dies_half_way_goes_on_where_it_was(line: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    line.sandbox.graph.faults.add(
-        "status", times=1000, path="/messages$", rate=0.3, status=403, code="ErrorAccessDenied"
-    )
+    line.sandbox.graph.faults.add("status", times=1000, path="/messages$", rate=0.3, status=402, code="PaymentRequired")
     with pytest.raises(StopError):
         line.run("manual__1")
     half = copies(line)
@@ -177,6 +196,7 @@ def test_an_attachment_that_is_gone_leaves_the_rest_and_is_named(line: Archive) 
 
     delivered = [message for message in line.messages() if key_of(message) == item_key(gone["itemId"])]
     assert counts["partially_imported"] == len(delivered) > 0
+    assert line.run("manual__2")["partially_imported"] == len(delivered)
     assert all("is no longer kept by TeleMessage" in message["body"]["content"] for message in delivered)
     assert [each["item_id"] for each in line.report()["details"] if each["outcome"] == "partially imported"] == [
         gone["itemId"]
@@ -372,6 +392,28 @@ def test_a_day_is_archived_twice_through_an_azure_container(tmp_path: Path, monk
         assert second["skipped"] == first["imported"] == len(expected(line))
         assert set(copies(line).values()) == {1}
         assert not line.staging.exists()
+
+
+def test_a_mapping_row_that_leads_to_no_mailbox_is_named(line: Archive) -> None:
+    line.run()
+
+    named = [each for each in line.report()["details"] if each["outcome"] == "mapping"]
+    assert [each["place"].partition(":")[0] for each in named] == ["phones.csv"]
+    assert "former.mailbox" not in json.dumps(line.report())
+
+
+class Short(World):
+    """Say that a batch has an item more than it has."""
+
+    def items_of(self, *window: Any) -> Iterator[Any]:
+        yield from list(super().items_of(*window))[1:]
+
+
+def test_a_batch_with_fewer_items_than_promised_fails_the_run_and_is_named(line: Archive) -> None:
+    line.sandbox.telemessage.world.__class__ = Short
+
+    with pytest.raises(IntegrityError, match="batch b00000: 120 items promised, 119 there"):
+        line.run()
 
 
 class Recycled(World):

@@ -14,8 +14,6 @@ from o2_connector.core.ledger import (
     delivery_lines,
     latest,
     read_deliveries,
-    read_receipts,
-    receipt_line,
 )
 from o2_connector.core.manifest import StagedObject
 from o2_connector.core.outcomes import Cause, Outcome, Rule
@@ -66,24 +64,6 @@ def test_a_torn_line_is_refused(cut: int) -> None:
 
     with pytest.raises(msgspec.DecodeError):
         read_deliveries([*lines, last[: -cut - 1]])
-
-
-def test_receipts_are_read_as_they_were_written() -> None:
-    written = [
-        receipt(0, Outcome.IMPORTED, 5),
-        Receipt(
-            delivery=1,
-            item_id="o2-é",
-            mailbox="m",
-            outcome=Outcome.FAILED,
-            at=6,
-            cause="ErrorQuotaExceeded",
-            message="AAMk",
-        ),
-    ]
-
-    assert list(read_receipts(map(receipt_line, written))) == written
-    assert all(receipt_line(each).count(b"\n") == 1 for each in written)
 
 
 def test_the_latest_receipt_counts_in_whatever_order_they_are_found() -> None:

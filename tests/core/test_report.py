@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from o2_connector.core.outcomes import Cause
+from o2_connector.core.graph_errors import REMEDIES
+from o2_connector.core.outcomes import Cause, remedy
 from o2_connector.core.report import Counts, Detail, Report, empty_day, lines_of, log_rows, report_csv, report_json
 from o2_connector.core.window import Window
 
@@ -118,10 +119,10 @@ def test_every_item_that_needs_a_person_is_named_with_its_cause() -> None:
     table = rows(replace(REPORT, details=details))
 
     assert table[-4:] == [
-        ["Item id", "Mailbox", "Outcome", "Failure Reason", "Batch and line"],
-        ["o2-1", "4c510e6a", "failed", "ErrorQuotaExceeded", ""],
-        ["", "", "rejected", "the line is not JSON in UTF-8", "b1:7"],
-        ["o2-2", "", "parked", Cause.NO_ADDRESS.value, ""],
+        ["Item id", "Mailbox", "Outcome", "Failure Reason", "Place", "Remedy"],
+        ["o2-1", "4c510e6a", "failed", "ErrorQuotaExceeded", "", REMEDIES["ErrorQuotaExceeded"]],
+        ["", "", "rejected", "the line is not JSON in UTF-8", "b1:7", ""],
+        ["o2-2", "", "parked", Cause.NO_ADDRESS.value, "", remedy(Cause.NO_ADDRESS)],
     ]
 
 

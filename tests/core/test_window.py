@@ -78,7 +78,7 @@ def test_an_asked_time_without_offset_is_local() -> None:
 
 
 def test_an_asked_window_is_told_in_whole_seconds_utc() -> None:
-    window = settle(asked=("2026-11-01T01:00:00.75+01:00", "2026-11-03T00:00:00.25Z"))
+    window = settle(asked=("2026-11-01T01:00:00.000+01:00", "2026-11-03T00:00:00Z"))
 
     assert window == ASKED
     assert window.name == "20261101T000000Z--20261103T000000Z"
@@ -96,7 +96,8 @@ def test_a_month_may_be_asked_for() -> None:
         ("manual", (None, "2026-11-01"), "both window_start and window_end"),
         ("manual", ("2026-11-02", "2026-11-01"), "swap them"),
         ("manual", ("2026-11-01", "2026-11-01"), "swap them"),
-        ("manual", ("2026-11-01T00:00:00.1", "2026-11-01T00:00:00.9"), "widen"),
+        ("manual", ("2026-11-01T00:00:00.1", "2026-11-02"), "window_start has a fraction"),
+        ("manual", ("2026-11-01", "2026-11-01T23:59:59.999Z"), "window_end has a fraction"),
         ("manual", ("2026-10-01T00:00Z", "2026-11-01T00:00:01Z"), "longer than 31 days"),
         ("manual", ("yesterday", "2026-11-01"), "window_start is no date and time"),
         ("manual", ("2026-11-01", "2026-13-01"), "window_end is no date and time"),

@@ -22,6 +22,7 @@ from airflow.sdk.io import get_fs
 
 from o2_connector.core.errors import IntegrityError, RetryError, StopError
 from o2_connector.core.manifest import StagedObject
+from o2_connector.core.report import Detail
 from o2_connector.hooks.staging import ABANDONED_SECONDS, BLOCK, SPOOL, StagingHook, check_name, storage_account
 from tests.azurite.server import ACCOUNT, KEY, connection_string, running
 
@@ -236,13 +237,24 @@ def test_a_local_file_lends_random_access(hook: StagingHook) -> None:
 # What is known of objects
 
 
-def test_size_and_exists_know_objects_only(hook: StagingHook) -> None:
+def test_size_and_name_know_objects_only(hook: StagingHook) -> None:
     staged = stage(hook, b"evidence")
 
     assert hook.size(staged.name) == 8
-    assert hook.exists(staged.name)
-    assert not hook.exists(RAW + "another")
-    assert not hook.exists(RAW.rstrip("/"))
+    assert hook.staged(staged.name) == staged
+    assert hook.size(RAW + "another") is None
+    assert hook.size(RAW.rstrip("/")) is None
+
+
+def test_a_name_alone_refers_to_what_is_there_and_to_nothing_else(hook: StagingHook) -> None:
+    with pytest.raises(IntegrityError, match="is not there"):
+        hook.staged(f"{RAW}{'0' * 64}.jsonl")
+
+
+def test_lines_are_read_as_they_were_written(hook: StagingHook) -> None:
+    rows = [Detail(item_id="i-1", outcome="parked", cause="c\n\u2028d"), Detail(item_id=None, outcome="o", cause="")]
+
+    assert list(hook.read_lines(hook.write_lines(RAW, rows), Detail)) == rows
 
 
 def test_names_are_sorted_recursive_and_begin_with_the_prefix(hook: StagingHook) -> None:

@@ -916,6 +916,19 @@ def test_the_systems_proxy_is_used_and_the_site_behind_it_verified(
     assert targets == [site.url.removeprefix("https://")] * 2
 
 
+def test_a_malformed_proxys_password_reaches_no_traceback(
+    hook: TeleMessageHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:s3cret/pw@proxy.example.com:3128")
+
+    with pytest.raises(StopError, match="the host or the proxy is not valid") as raised:
+        hook.freeze_export(START, END)
+
+    assert "s3cret" not in "".join(traceback.format_exception(raised.value))
+
+
 def test_a_host_that_needs_no_proxy_is_asked_directly(
     site: Site, hook: TeleMessageHook, proxy: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     :param eml: offset and length in the batch's EMLs.
     :param eml_sha256: digest of the EML's bytes.
     :param message: offset and length in the batch's Graph messages.
+    :param causes: why parts of the item are not in its e-mail, where any are not.
     """
 
     item_id: str
@@ -61,6 +62,7 @@ class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     eml: tuple[int, int]
     eml_sha256: str
     message: tuple[int, int]
+    causes: tuple[Cause, ...] = ()
 
 
 _ENCODER = msgspec.json.Encoder()
@@ -90,7 +92,6 @@ def packed_message(rendering: Rendering) -> bytes:
             PackedPart(name=part.name, content_type=part.content_type, size=part.size, sha256=part.sha256)
             for part in rendering.parts
         ),
-        causes=rendering.causes,
     )
     return _ENCODER.encode(packed) + b"\n"
 

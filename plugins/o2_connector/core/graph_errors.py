@@ -116,12 +116,18 @@ _BY_STATUS = {
 # What throttles says so before it works; everything else of 5xx may have worked and then failed to say so.
 _NOT_EXECUTED = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.LOCKED, HTTPStatus.FAILED_DEPENDENCY, 509}
 
-_REMEDIES = {
+REMEDIES = {
     "Authorization_RequestDenied": "grant the application permission User.Read.All with admin consent",
     "ErrorAccessDenied": "grant the application Mail.ReadWrite for this mailbox (RBAC for Applications or admin "
     "consent); a new grant takes up to two hours to reach every server",
+    "ErrorMessageSizeExceeded": "raise the tenant's message size limit (35 MB unless set, at most 150)",
+    "ErrorNonExistentMailbox": "give the user a mailbox again, or correct the mapping",
+    "ErrorQuotaExceeded": "enlarge the mailbox or its archive, or free named properties if these are used up",
+    "MailboxNotEnabledForRESTAPI": "give the user an Exchange Online mailbox, or correct the mapping",
     "InvalidAuthenticationToken": "check that tenant_id and cloud belong together, and this machine's clock",
 }
+"""What an administrator can do about a code."""
+
 _ANY_REMEDY = "check the application's permissions and the tenant's licences"
 
 
@@ -177,7 +183,7 @@ def failure(
     name = code or f"HTTP {status}"
     answered = " ".join(filter(None, [str(status) if status else "no answer", code]))
     message = f"{what}: {answered}" + (f" (Graph's request {request_id})" if request_id else "")
-    remedy = _REMEDIES.get(name)
+    remedy = REMEDIES.get(name)
     match judge(status, code):
         case Verdict.TRANSIENT:
             return RetryError(message, retry_after=retry_after)

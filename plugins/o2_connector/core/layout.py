@@ -10,7 +10,7 @@ and an object is never overwritten.
     windows/<window>/raw/<batch>.missing.<sha256>.jsonl   attachments that could not be had
     windows/<window>/converted/<batch>.<sha256>.eml       EMLs, one after the other
     windows/<window>/converted/<batch>.<sha256>.…jsonl    index, Graph messages, participants, rejects
-    windows/<window>/runs/<run>/parked.<sha256>.jsonl     items that have no mailbox yet
+    windows/<window>/runs/<run>/details.<sha256>.jsonl    parked items, and mapping rows that lead to no mailbox
     windows/<window>/runs/<run>/shards/<nnn>.<sha256>.jsonl            a shard's deliveries
     windows/<window>/runs/<run>/shards/<nnn>.<sha256>/receipts.….jsonl  what became of them
     windows/<window>/runs/<run>/report.<sha256>.json      the book, and .csv
@@ -58,10 +58,15 @@ def converted_stem(window: Window, batch_id: str) -> str:
     return f"{window_stem(window)}converted/{_part(batch_id)}."
 
 
+def runs_stem(window: Window) -> str:
+    """Return what the names of everything that runs did over a window begin with."""
+    return f"{window_stem(window)}runs/"
+
+
 def run_stem(window: Window, run_id: str) -> str:
     """Return the stem of what one run decided and did; readable, and unique even where run ids differ in one sign."""
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", run_id)[:80]
-    return f"{window_stem(window)}runs/{readable}.{hashlib.sha256(run_id.encode()).hexdigest()[:8]}/"
+    return f"{runs_stem(window)}{readable}.{hashlib.sha256(run_id.encode()).hexdigest()[:8]}/"
 
 
 def shard_stem(window: Window, run_id: str, shard: int) -> str:
@@ -72,6 +77,11 @@ def shard_stem(window: Window, run_id: str, shard: int) -> str:
 def receipts_stem(deliveries_name: str) -> str:
     """Return the stem of the receipts for a deliveries object: a run that decides anew begins a new book."""
     return f"{deliveries_name.removesuffix('.jsonl')}/receipts."
+
+
+def holds_receipts_of(shard: int, name: str) -> bool:
+    """Tell whether an object holds receipts of this shard, of whichever run and decision."""
+    return re.search(rf"/shards/{shard:03d}\.[0-9a-f]{{64}}/receipts\.", name) is not None
 
 
 def _part(name: str) -> str:

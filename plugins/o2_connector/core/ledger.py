@@ -27,6 +27,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     :param pack: which pack of messages holds it, by number.
     :param offset: bytes into that pack.
     :param length: bytes.
+    :param causes: why parts of the item are not in its message, where any are not.
     :param settled: outcome and cause, where no mailbox needs to be asked.
     """
 
@@ -39,6 +40,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     length: int
     rule: Rule
+    causes: tuple[str, ...] = ()
     settled: tuple[Outcome, str] | None = None
 
 
@@ -65,7 +67,6 @@ class Packed(msgspec.Struct, frozen=True, kw_only=True):
 
     message: msgspec.Raw
     parts: tuple[PackedPart, ...] = ()
-    causes: tuple[str, ...] = ()
 
 
 class PackedPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +89,6 @@ class Deliveries:
 _ENCODER = msgspec.json.Encoder()
 _PACKS = msgspec.json.Decoder(tuple[StagedObject, ...])
 _DELIVERY = msgspec.json.Decoder(Delivery)
-_RECEIPT = msgspec.json.Decoder(Receipt)
 
 
 def delivery_lines(packs: tuple[StagedObject, ...], rows: Iterable[Delivery]) -> Iterator[bytes]:
@@ -105,16 +105,6 @@ def read_deliveries(lines: Iterable[bytes]) -> Deliveries:
     if first is None:
         raise IntegrityError("a deliveries object is empty: not even its packs are named")
     return Deliveries(packs=_PACKS.decode(first), rows=tuple(_DELIVERY.decode(line) for line in each))
-
-
-def receipt_line(receipt: Receipt) -> bytes:
-    """Return a receipt as a line."""
-    return _ENCODER.encode(receipt) + b"\n"
-
-
-def read_receipts(lines: Iterable[bytes]) -> Iterator[Receipt]:
-    """Yield the receipts of one object."""
-    return (_RECEIPT.decode(line) for line in lines)
 
 
 def latest(receipts: Iterable[Receipt]) -> dict[int, Receipt]:

@@ -51,11 +51,14 @@ class ExportGroup:
 class StagedBatch:
     """Refer to one batch as staged.
 
+    :param items: records in its bytes.
+    :param promised: items that the source said it has.
     :param missing: the attachments that could not be had, a line each, where there are any.
     """
 
     batch_id: str
     items: int
+    promised: int
     raw: StagedObject
     missing: StagedObject | None = None
 
@@ -124,14 +127,14 @@ class Decision:
 
     :param mapping: the mapping that was used, frozen.
     :param items: items looked at; each has at least one delivery or is parked.
-    :param parked: parked items, a line each, where there are any.
+    :param details: a line for each parked item, and for each mapping row that leads to no mailbox.
     """
 
     window: Window
     mapping: StagedObject
     items: int
     items_parked: int
-    parked: StagedObject | None
+    details: StagedObject
     shards: tuple[Shard, ...]
 
 

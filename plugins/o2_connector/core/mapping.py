@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -118,6 +118,19 @@ def decide(rows: int, candidates: pd.DataFrame, mailboxes: Mapping[str, str]) ->
         deliveries=deliveries,
         parked=pd.DataFrame({"row": causes.index, "cause": causes.to_numpy()}).sort_values("row", ignore_index=True),
     )
+
+
+def rows_without_mailbox(
+    book: PhoneBook, candidates: pd.DataFrame, mailboxes: Mapping[str, str]
+) -> Iterator[tuple[str, int]]:
+    """Yield file and line of every row that these participants met and that leads to no mailbox.
+
+    Such a participant falls through to their e-mail property, as Microsoft's connector has it; whoever keeps the file
+    must be told, or somebody's copies are missed in silence.
+    """
+    met = set(candidates["mapped"].dropna().unique()) - set(mailboxes)
+    lost = book.rows[book.rows["mailbox"].isin(met)].sort_values(["file", "line"])
+    yield from zip(lost["file"].tolist(), lost["line"].tolist(), strict=True)
 
 
 def _read_file(name: str, content: bytes, region: str, faults: list[str]) -> pd.DataFrame:

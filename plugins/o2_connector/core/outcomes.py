@@ -26,24 +26,26 @@ class Cause(StrEnum):
 
     NO_ADDRESS = "no mapping row and no e-mail property"
     UNKNOWN_MAILBOX = "no Microsoft 365 mailbox of the mapped or captured addresses"
+    ROW_WITHOUT_MAILBOX = "the mapping row leads to no Microsoft 365 mailbox; the e-mail property was used, or nothing"
     ALREADY_THERE = "the mailbox has the item already"
     SAME_ITEM_AGAIN = "the source sent the same item more than once in this window"
     CONFLICTING_ITEM = "the source sent two different records with this item id; only the first is archived"
     ATTACHMENT_GONE = "an attachment is no longer kept by TeleMessage"
     ATTACHMENT_ALTERED = "an attachment's bytes did not match the digest in its record"
 
-    @property
-    def remedy(self) -> str:
-        """Return what an operator can do about it."""
-        return _REMEDIES[self]
-
 
 _REMEDIES = {
     Cause.NO_ADDRESS: "add the participant's number to a mapping file and run the window again",
     Cause.UNKNOWN_MAILBOX: "correct the mapping row, or give the user a mailbox, and run the window again",
+    Cause.ROW_WITHOUT_MAILBOX: "correct the row, or give the user a mailbox, and run the window again",
     Cause.ALREADY_THERE: "nothing to do",
     Cause.SAME_ITEM_AGAIN: "nothing to do",
     Cause.CONFLICTING_ITEM: "ask TeleMessage which record is right; both are staged",
     Cause.ATTACHMENT_GONE: "ask TeleMessage for the attachment; everything else of the item is archived",
     Cause.ATTACHMENT_ALTERED: "ask TeleMessage to export the attachment again; everything else is archived",
 }
+
+
+def remedy(cause: str) -> str:
+    """Return what an operator can do about a cause, or about several in one text."""
+    return "; ".join(dict.fromkeys(_REMEDIES[each] for each in Cause if each in cause))

@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from o2_connector.core.graph_errors import REMEDIES
+from o2_connector.core.outcomes import remedy
 from o2_connector.core.window import Window
 
 
@@ -48,9 +50,9 @@ class Counts:
 class Detail(msgspec.Struct, frozen=True, kw_only=True):
     """Name one item that is not, or not wholly, where it should be.
 
-    :param outcome: failed, partially imported, parked or rejected.
+    :param outcome: failed, partially imported, parked, rejected, or ``mapping`` for a mapping row.
     :param mailbox: the user's object id, for a delivery.
-    :param place: batch and line, for a reject.
+    :param place: batch and line of a reject, file and line of a mapping row.
     """
 
     item_id: str | None
@@ -62,7 +64,10 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """Hold the book of one run over one window."""
+    """Hold the book of one run over one window.
+
+    :param batch_faults: what does not add up in a single batch, in words; two such faults may hide in a window's sums.
+    """
 
     window: Window
     run_id: str
@@ -70,6 +75,7 @@ class Report:
     dry_run: bool
     counts: Counts
     details: tuple[Detail, ...]
+    batch_faults: tuple[str, ...] = ()
     mapping_sha256: str | None
 
     @property
@@ -85,7 +91,7 @@ class Report:
         if not self.dry_run:
             settled = count.imported + count.partially_imported + count.skipped + count.failed
             sums.append(("deliveries", count.available_for_import, "imported, partially, skipped and failed", settled))
-        return tuple(f"{left} {a}, {right} {b}" for left, a, right, b in sums if a != b)
+        return (*(f"{left} {a}, {right} {b}" for left, a, right, b in sums if a != b), *self.batch_faults)
 
     @property
     def balanced(self) -> bool:
@@ -127,9 +133,12 @@ def report_csv(report: Report, zone: ZoneInfo) -> bytes:
         lines.writerow((empty_day(report.window, zone),))
     if report.details:
         lines.writerow(())
-        lines.writerow(("Item id", "Mailbox", "Outcome", "Failure Reason", "Batch and line"))
+        lines.writerow(("Item id", "Mailbox", "Outcome", "Failure Reason", "Place", "Remedy"))
         lines.writerows(
-            tuple(_cell(value) for value in (each.item_id, each.mailbox, each.outcome, each.cause, each.place))
+            tuple(
+                _cell(value)
+                for value in (each.item_id, each.mailbox, each.outcome, each.cause, each.place, _remedy(each.cause))
+            )
             for each in report.details
         )
     return text.getvalue().encode()
@@ -162,6 +171,10 @@ def lines_of(report: Report, zone: ZoneInfo) -> Iterator[str]:
     for name, number in log_rows(report.counts):
         yield f"{name}: {number}"
     yield "The book balances." if report.balanced else f"The book does not balance: {'; '.join(report.contradictions)}."
+
+
+def _remedy(cause: str) -> str:
+    return remedy(cause) or REMEDIES.get(cause, "")
 
 
 def _cell(value: str | None) -> str:

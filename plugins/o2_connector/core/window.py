@@ -79,10 +79,14 @@ def last_complete_day(moment: datetime, zone: ZoneInfo) -> Window:
 def _instant(name: str, text: str, zone: ZoneInfo) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-        return _utc(moment if moment.tzinfo else moment.replace(tzinfo=zone))
+        instant = _utc(moment if moment.tzinfo else moment.replace(tzinfo=zone))
     except (ValueError, OverflowError):
         raise StopError(f"{name} is no date and time: write it like 2026-11-21T00:00:00+00:00.") from None
+    if instant.microsecond:
+        # A window's name has whole seconds; cut off, the fraction would belong to no window.
+        raise StopError(f"{name} has a fraction of a second: give whole seconds; windows are half open.")
+    return instant
 
 
 def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(microsecond=0)
+    return moment.astimezone(UTC)

@@ -21,13 +21,14 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
+import msgspec
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -52,7 +53,10 @@ ABANDONED_SECONDS = 24 * 3600
 DEFAULT_CONTAINER = "o2-archive"
 
 _PART = re.compile(r"[A-Za-z0-9_~%=+-][A-Za-z0-9._~%=+-]*", re.ASCII)
+_DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?=(\.[a-z]+)?$)")
 _CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}", re.ASCII)
+
+Row = TypeVar("Row", bound=msgspec.Struct)
 
 
 def check_name(name: str) -> str:
@@ -200,10 +204,6 @@ class StagingHook(BaseHook):
                     self._seal_local(Path(spool.name), staged)
             writer._staged = staged
 
-    def exists(self, name: str) -> bool:
-        """Tell whether an object of this name is staged."""
-        return self.size(name) is not None
-
     def size(self, name: str) -> int | None:
         """Return an object's bytes, or None where there is no object of this name."""
         path = self._path(name)
@@ -251,6 +251,27 @@ class StagingHook(BaseHook):
             else:
                 found = list(_files_below(self._directory, folder))
         yield from sorted(name for name in found if name.startswith(prefix))
+
+    def staged(self, name: str) -> StagedObject:
+        """Refer to an object that was found by its name, which says what its bytes should be."""
+        digest, size = _DIGEST.search(name), self.size(name)
+        if digest is None or size is None:
+            raise IntegrityError(f"staging: {name} is not there, or is no object of the connector's")
+        return StagedObject(name=name, sha256=digest[0], size=size)
+
+    def write_lines(self, stem: str, rows: Iterable[msgspec.Struct]) -> StagedObject:
+        """Write rows as JSON Lines."""
+        with self.writer(stem, ".jsonl") as out:
+            for row in rows:
+                out.write(msgspec.json.encode(row) + b"\n")
+        return out.staged
+
+    def read_lines(self, staged: StagedObject, kind: type[Row]) -> Iterator[Row]:
+        """Read rows that :meth:`write_lines` wrote."""
+        decoder = msgspec.json.Decoder(kind)
+        with self.reader(staged) as lines:
+            for line in lines:
+                yield decoder.decode(line)
 
     def url(self, name: str) -> str:
         """Return where an object lies, for a person: a URL with no credentials in it."""

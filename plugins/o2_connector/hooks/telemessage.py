@@ -263,8 +263,9 @@ class TeleMessageHook(BaseHook):
             response = self.get_conn().request(method, f"{self._base_url}/{path}", **request)
         except requests.TooManyRedirects as error:
             raise StopError(f"{what}: TeleMessage redirects; set the connection's host to the site itself") from error
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-            raise StopError(f"connection {self.telemessage_conn_id}: the host or the proxy is not valid") from error
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
+            # It quotes the URL, and a proxy's may hold a password.
+            raise StopError(f"connection {self.telemessage_conn_id}: the host or the proxy is not valid") from None
         except requests.RequestException as error:
             if is_untrusted(error):
                 raise StopError(

@@ -35,7 +35,7 @@ from o2_connector.core.manifest import (
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.rendering import Part
 from o2_connector.core.window import Window
-from o2_connector.hooks.staging import StagedWriter, StagingHook
+from o2_connector.hooks.staging import StagingHook
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -112,6 +112,7 @@ def convert(staging: StagingHook, window: Window, batch: StagedBatch, region: st
                         eml=(eml_at, emls.tell() - eml_at),
                         eml_sha256=digest.hexdigest(),
                         message=(message_at, messages.tell() - message_at),
+                        causes=each.rendering.causes,
                     )
                 )
                 + b"\n"
@@ -127,32 +128,15 @@ def convert(staging: StagingHook, window: Window, batch: StagedBatch, region: st
         index=index.staged,
         messages=messages.staged,
         participants=participants.staged,
-        rejects=_write_rejects(staging, stem, rejects),
+        rejects=staging.write_lines(f"{stem}rejects.", rejects) if rejects else None,
     )
 
 
 def _missing(staging: StagingHook, batch: StagedBatch) -> dict[File, Cause]:
-    if batch.missing is None:
-        return {}
-    with staging.reader(batch.missing) as lines:
-        return {each.file: each.cause for each in (msgspec.json.decode(line, type=Missing) for line in lines)}
+    return {each.file: each.cause for each in staging.read_lines(batch.missing, Missing)} if batch.missing else {}
 
 
 def _participants(row: int, each: Converted) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(participant_rows(row, each.item))
     return text.getvalue().encode()
-
-
-def _write_rejects(staging: StagingHook, stem: str, rejects: Sequence[Reject]) -> StagedObject | None:
-    if not rejects:
-        return None
-    with staging.writer(f"{stem}rejects.", ".jsonl") as out:
-        write_lines(out, rejects)
-    return out.staged
-
-
-def write_lines(out: StagedWriter, rows: Sequence[msgspec.Struct]) -> None:
-    """Write structs as JSON Lines."""
-    for row in rows:
-        out.write(msgspec.json.encode(row) + b"\n")

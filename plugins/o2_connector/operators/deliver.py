@@ -5,35 +5,26 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from itertools import groupby
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 from airflow.sdk import BaseOperator
 
 from o2_connector.core.errors import ItemError, MailboxError, RetryError
 from o2_connector.core.layout import attachment_name, receipts_stem
-from o2_connector.core.ledger import (
-    Deliveries,
-    Delivery,
-    Packed,
-    Receipt,
-    latest,
-    read_deliveries,
-    read_receipts,
-    receipt_line,
-)
-from o2_connector.core.manifest import Shard, StagedObject, from_xcom, to_xcom
+from o2_connector.core.ledger import Delivery, Packed, Receipt, read_deliveries
+from o2_connector.core.manifest import Shard, StagedObject, from_xcom
 from o2_connector.core.naming import FOLDER_NAME
 from o2_connector.core.outcomes import Cause, Outcome
 from o2_connector.hooks.graph import Attachment, GraphHook
 from o2_connector.hooks.staging import StagingHook
+from o2_connector.operators.receipts import delivered_before, receipts_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,14 +33,23 @@ MAILBOXES = 12  # at a time; within a mailbox one message after the other, oldes
 SEGMENT = 500  # receipts in an object
 SEGMENT_SECONDS = 10.0  # what a killed task may forget; the mailbox remembers
 
-Numbered = tuple[int, Delivery]
+TROUBLES = 3  # deliveries of one mailbox that have to wait, after which the mailbox waits
+
+
+class Ended:
+    """Say that a mailbox is finished with."""
+
+
+Numbered: TypeAlias = tuple[int, Delivery]
+Answer: TypeAlias = Receipt | BaseException | Ended
 
 
 class ImportToMailboxesOperator(BaseOperator):
     """Write the deliveries of one shard into their mailboxes.
 
-    Receipts go to staging while the work goes on. Before the first create in a mailbox its folder is listed, and what
-    is there is skipped, so a task that was killed goes on where it was, and a day that runs again writes nothing.
+    Receipts go to staging while the work goes on, and are looked at first: what a run over this window delivered is not
+    delivered again. Before the first create in a mailbox its folder is listed, and what is there is skipped, so a task
+    that was killed goes on where it was.
     A failure of one item or one mailbox is a receipt; what may pass by itself is left without one and tried again by
     the task's retries, after everything else was delivered.
 
@@ -64,97 +64,116 @@ class ImportToMailboxesOperator(BaseOperator):
         self.shard = shard
         self.settle_seconds = settle_seconds
 
-    def execute(self, context: Context) -> Any:
+    def execute(self, context: Context) -> None:
         """Deliver mailbox by mailbox, several at a time."""
         shard = from_xcom(self.shard, Shard)
         if shard.dry_run:
             self.log.info("Dry run: %d deliveries to %d mailboxes are not made", shard.count, shard.mailboxes)
-            return to_xcom(shard)
+            return
         staging, graph = StagingHook(), GraphHook(settle_seconds=self.settle_seconds)
         with staging.reader(shard.deliveries) as lines:
             book = read_deliveries(lines)
-        receipts = receipts_of(staging, shard.deliveries)
-        open_rows = [
-            (number, row)
-            for number, row in enumerate(book.rows)
-            if number not in receipts or receipts[number].outcome is Outcome.FAILED
-        ]
-        self.log.info("%d deliveries, %d of them settled before", len(book.rows), len(book.rows) - len(open_rows))
+        stem = receipts_stem(shard.deliveries.name)
+        settled, rows = settle(book.rows, receipts_of(staging, shard), delivered_before(staging, shard))
+        if settled:
+            staging.write_lines(stem, settled)
+        self.log.info("%d deliveries, %d of them settled before", len(book.rows), len(book.rows) - len(rows))
         with ExitStack() as stack:
-            packs = Packs(staging, book, stack)
-            stem = receipts_stem(shard.deliveries.name)
-            deliver = Postman(graph, staging, packs).deliver
-            counts, pending = work(open_rows, deliver, lambda rows: write_receipts(staging, stem, rows))
+            importer = Importer(graph, staging, Messages(staging, book.packs, rows, stack))
+            counts, pending = work(rows, importer.deliver, partial(staging.write_lines, stem))
         self.log.info("%s", ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "no change")
         if pending:
             raise RetryError(
                 f"{len(pending)} of {shard.mailboxes} mailboxes could not be finished; the first: {pending[0]}",
                 retry_after=pending[0].retry_after,
             ) from pending[0]
-        return to_xcom(shard)
 
 
-class Packs:
-    """Lend the messages of the packs that a shard refers to, each pack opened once."""
+def settle(
+    rows: Sequence[Delivery], receipts: Mapping[int, Receipt], before: Mapping[tuple[str, str], Receipt]
+) -> tuple[list[Receipt], list[Numbered]]:
+    """Part the deliveries for which no mailbox needs to be asked from those that are still to be made.
 
-    def __init__(self, staging: StagingHook, book: Deliveries, stack: ExitStack) -> None:
-        self._paths: dict[int, Path] = {
-            pack: stack.enter_context(staging.local(book.packs[pack]))
-            for pack in sorted({row.pack for row in book.rows})
-        }
+    :param receipts: of these deliveries; a failure is tried again.
+    :param before: of other decisions over the same window.
+    :returns: new receipts, and the deliveries that are open.
+    """
+    settled: list[Receipt] = []
+    rest: list[Numbered] = []
+    for number, row in enumerate(rows):
+        if number in receipts and receipts[number].outcome is not Outcome.FAILED:
+            continue
+        if row.settled:
+            settled.append(_receipt(number, row, *row.settled))
+        elif known := before.get((row.item_id, row.mailbox)):
+            settled.append(_already_there(number, row, known.message))
+        else:
+            rest.append((number, row))
+    return settled, rest
+
+
+class Messages:
+    """Lend the messages that open deliveries refer to, each pack of them opened once."""
+
+    def __init__(
+        self, staging: StagingHook, packs: Sequence[StagedObject], rows: Sequence[Numbered], stack: ExitStack
+    ) -> None:
+        needed = sorted({row.pack for _, row in rows})
+        self._paths = {pack: stack.enter_context(staging.local(packs[pack])) for pack in needed}
         self._decoder = msgspec.json.Decoder(Packed)
 
-    def message(self, row: Delivery) -> Packed:
+    def of(self, row: Delivery) -> Packed:
         """Return the message of a delivery."""
         with self._paths[row.pack].open("rb") as pack:
             pack.seek(row.offset)
             return self._decoder.decode(pack.read(row.length))
 
 
-class Postman:
+class Importer:
     """Deliver to one mailbox at a time, in as many threads as call."""
 
-    def __init__(self, graph: GraphHook, staging: StagingHook, packs: Packs) -> None:
+    def __init__(self, graph: GraphHook, staging: StagingHook, messages: Messages) -> None:
         self._graph = graph
         self._staging = staging
-        self._packs = packs
+        self._messages = messages
 
     def deliver(self, rows: Sequence[Numbered]) -> Iterator[Receipt]:
-        """Yield a receipt for each of a mailbox's deliveries.
+        """Yield receipts for a mailbox's deliveries, oldest first.
 
-        :raises RetryError: where the rest must wait.
+        :raises RetryError: when some of them must wait; the others were made, unless the mailbox as a whole is in
+            trouble.
         """
-        settled = [(number, row) for number, row in rows if row.settled]
-        for number, row in settled:
-            yield _receipt(number, row, *(row.settled or ()))
-        rest = [(number, row) for number, row in rows if not row.settled]
-        if not rest:
-            return
-        mailbox = rest[0][1].mailbox
+        mailbox = rows[0][1].mailbox
+        rest = deque(rows)
+        waiting: list[RetryError] = []
         try:
             folder = self._graph.ensure_folder(mailbox, FOLDER_NAME)
-            there = self._graph.archived_items(mailbox, folder)
-            while rest:
-                number, row = rest[0]
-                yield self._deliver_one(number, row, folder, there)
-                rest.pop(0)
+            there = self._graph.archived_items(mailbox, folder, mine={row.key for _, row in rows})
+            while rest and len(waiting) < TROUBLES:
+                try:
+                    yield self._deliver_one(*rest[0], folder, there)
+                except RetryError as error:
+                    waiting.append(error)
+                rest.popleft()
         except (MailboxError, ItemError) as error:  # the latter where even the folder is refused
             cause = error.cause if isinstance(error, MailboxError) else error.fault
             for number, row in rest:
                 yield _receipt(number, row, Outcome.FAILED, cause)
+        if waiting:
+            raise waiting[0]
 
-    def _deliver_one(self, number: int, row: Delivery, folder: str, there: dict[str, str]) -> Receipt:
+    def _deliver_one(self, number: int, row: Delivery, folder: str, there: Mapping[str, str]) -> Receipt:
         if row.key in there:
-            return _receipt(number, row, Outcome.SKIPPED, Cause.ALREADY_THERE, there[row.key])
-        packed = self._packs.message(row)
+            return _already_there(number, row, there[row.key])
+        packed = self._messages.of(row)
         try:
             message = self._graph.create_message(
                 row.mailbox, folder, msgspec.json.decode(packed.message), self._attachments(packed)
             )
         except ItemError as error:
             return _receipt(number, row, Outcome.FAILED, error.fault)
-        if packed.causes:
-            return _receipt(number, row, Outcome.PARTIALLY_IMPORTED, "; ".join(packed.causes), message)
+        if row.causes:
+            return _receipt(number, row, Outcome.PARTIALLY_IMPORTED, "; ".join(row.causes), message)
         return _receipt(number, row, Outcome.IMPORTED, None, message)
 
     def _attachments(self, packed: Packed) -> list[Attachment]:
@@ -177,7 +196,7 @@ class Postman:
 def work(
     rows: Sequence[Numbered],
     deliver: Callable[[Sequence[Numbered]], Iterable[Receipt]],
-    keep: Callable[[Sequence[Receipt]], None],
+    keep: Callable[[Sequence[Receipt]], object],
 ) -> tuple[Counter[Outcome], list[RetryError]]:
     """Deliver mailbox by mailbox, several at a time, and keep receipts as they come.
 
@@ -185,18 +204,18 @@ def work(
     :raises StopError: and whatever else concerns more than one mailbox, when the receipts of what was done are kept.
     """
     mailboxes = [list(group) for _, group in groupby(rows, key=lambda numbered: numbered[1].mailbox)]
-    answers: queue.SimpleQueue[Receipt | BaseException | None] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
     halt = threading.Event()
 
     def run(mailbox: Sequence[Numbered]) -> None:
         try:
-            for receipt in deliver(mailbox):
+            for receipt in () if halt.is_set() else deliver(mailbox):
                 answers.put(receipt)
                 if halt.is_set():
                     break
         except BaseException as error:  # noqa: BLE001  judged where the receipts are kept
             answers.put(error)
-        answers.put(None)
+        answers.put(Ended())
 
     counts: Counter[Outcome] = Counter()
     pending: list[RetryError] = []
@@ -205,12 +224,12 @@ def work(
     begun = time.monotonic()
     with ThreadPoolExecutor(MAILBOXES) as pool:
         try:
-            left = {pool.submit(run, mailbox) for mailbox in mailboxes}
-            open_mailboxes = len(left)
-            while open_mailboxes:
-                match answers.get():
-                    case None:
-                        open_mailboxes -= 1
+            futures = {pool.submit(run, mailbox) for mailbox in mailboxes}
+            working = len(futures)
+            while working:
+                match _next(answers):
+                    case Ended():
+                        working -= 1
                     case Receipt() as receipt:
                         counts[receipt.outcome] += 1
                         segment.append(receipt)
@@ -220,12 +239,16 @@ def work(
                         # One that concerns every mailbox: those under way come to the end of their message.
                         fatal.append(error)
                         halt.set()
-                        open_mailboxes -= sum(future.cancel() for future in left)
+                        cancelled = {future for future in futures if future.cancel()}
+                        futures -= cancelled
+                        working -= len(cancelled)
                 if len(segment) >= SEGMENT or (segment and time.monotonic() - begun > SEGMENT_SECONDS):
                     keep(segment)
                     segment, begun = [], time.monotonic()
         finally:
+            # Also when receipts cannot be kept, or the task is told to end: no mailbox is begun after that.
             halt.set()
+            pool.shutdown(wait=True, cancel_futures=True)
     if segment:
         keep(segment)
     if fatal:
@@ -233,27 +256,18 @@ def work(
     return counts, pending
 
 
-def receipts_of(staging: StagingHook, deliveries: StagedObject) -> dict[int, Receipt]:
-    """Return what became of a shard's deliveries so far, by the delivery's number."""
-
-    def each() -> Iterator[Receipt]:
-        for name in staging.names(receipts_stem(deliveries.name)):
-            with staging.reader(staged_by_name(staging, name)) as lines:
-                yield from read_receipts(lines)
-
-    return latest(each())
+def _next(answers: queue.SimpleQueue[Answer]) -> Answer | None:
+    """Return the next answer, or nothing when it is time to look at the clock."""
+    try:
+        return answers.get(timeout=1.0)
+    except queue.Empty:
+        return None
 
 
-def staged_by_name(staging: StagingHook, name: str) -> StagedObject:
-    """Refer to an object that was found by listing; its name holds its digest."""
-    return StagedObject(name=name, sha256=name.rsplit(".", 2)[-2], size=staging.size(name) or 0)
-
-
-def write_receipts(staging: StagingHook, stem: str, receipts: Sequence[Receipt]) -> None:
-    """Write receipts as one object."""
-    with staging.writer(stem, ".jsonl") as out:
-        for receipt in receipts:
-            out.write(receipt_line(receipt))
+def _already_there(number: int, row: Delivery, message: str | None) -> Receipt:
+    if row.causes:  # it went there without all of its parts, and still is
+        return _receipt(number, row, Outcome.PARTIALLY_IMPORTED, "; ".join(row.causes), message)
+    return _receipt(number, row, Outcome.SKIPPED, Cause.ALREADY_THERE, message)
 
 
 def _receipt(number: int, row: Delivery, outcome: Outcome, cause: str | None, message: str | None = None) -> Receipt:

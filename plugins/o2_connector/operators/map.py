@@ -16,6 +16,7 @@ from o2_connector.core.layout import MAPPING_STEM, run_stem, shard_stem
 from o2_connector.core.ledger import Delivery, delivery_lines
 from o2_connector.core.manifest import ConvertedBatch, ConvertedGroup, Decision, Shard, StagedObject, from_xcom, to_xcom
 from o2_connector.core.outcomes import Cause, Outcome
+from o2_connector.core.report import Detail
 from o2_connector.hooks.graph import GraphHook
 from o2_connector.hooks.staging import StagingHook
 
@@ -28,13 +29,6 @@ if TYPE_CHECKING:
 SHARDS = 16  # for ever the same mailboxes in each, so that nobody else writes to them
 
 _PARTICIPANT_TYPES: dict[Hashable, type] = {"row": int, "phone": str, "email": str}
-
-
-class Parked(msgspec.Struct, frozen=True, kw_only=True):
-    """Name an item that has no mailbox yet."""
-
-    item_id: str
-    cause: Cause
 
 
 class MapMailboxesOperator(BaseOperator):
@@ -58,21 +52,23 @@ class MapMailboxesOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Read, ask the directory, decide, share out."""
-        from o2_connector.core.mapping import addresses, decide, read_phone_book, with_candidates
+        from o2_connector.core.mapping import addresses, decide, read_phone_book, rows_without_mailbox, with_candidates
 
         groups = [from_xcom(group, ConvertedGroup) for group in self.groups]
         batches = [batch for group in groups for batch in group.batches]
         window, staging = groups[0].window, StagingHook()
-        book = read_phone_book(mapping_files(Path(self.mappings)), self.region)
+        files = list(mapping_files(Path(self.mappings)))
+        book = read_phone_book(files, self.region)
+        self.log.info("The mapping has %d rows in %d files", len(book.rows), len(files))
         with staging.writer(MAPPING_STEM, ".csv") as frozen:
             frozen.write(book.frozen())
         items, participants = read_items(staging, batches)
         candidates = with_candidates(participants, book, self.region)
-        mailboxes = {
-            address: mailbox.id for address, mailbox in GraphHook().find_mailboxes(addresses(candidates)).items()
-        }
+        mailboxes = GraphHook().find_mailboxes(addresses(candidates))
         decisions = decide(len(items), candidates, mailboxes)
-        stem = run_stem(window, context["run_id"])
+        lost_rows = list(rows_without_mailbox(book, candidates, mailboxes))
+        if lost_rows:
+            self.log.warning("%d mapping rows lead to no mailbox; the report names them", len(lost_rows))
         shards = [
             Shard(
                 window=window,
@@ -89,7 +85,9 @@ class MapMailboxesOperator(BaseOperator):
             mapping=frozen.staged,
             items=len(items),
             items_parked=len(decisions.parked),
-            parked=_write_parked(staging, stem, items, decisions),
+            details=staging.write_lines(
+                f"{run_stem(window, context['run_id'])}details.", [*_lost(lost_rows), *_parked(items, decisions)]
+            ),
             shards=tuple(shards),
         )
         self.log.info(
@@ -111,20 +109,21 @@ def mapping_files(folder: Path) -> Iterator[tuple[str, bytes]]:
     """
     if not folder.is_dir():
         raise StopError(f"The folder of mapping files, {folder}, does not exist here: mount it into every worker.")
-    for path in sorted(folder.glob("*.csv")):
-        yield path.name, path.read_bytes()
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() == ".csv" and path.is_file():
+            yield path.name, path.read_bytes()
 
 
 def read_items(staging: StagingHook, batches: Sequence[ConvertedBatch]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read every batch's index and participants, as tables of references.
 
-    :returns: items (a row each: item_id, key, sent, record, batch, offset, length) and participants (row of the item
-        in that table, phone, email).
+    :returns: items (a row each: item_id, key, sent, record, causes, batch, offset, length), and participants (row of
+        the item in that table, phone, email).
     """
     import pandas as pd
 
     columns: dict[str, list[Any]] = {
-        name: [] for name in ("item_id", "key", "sent", "record", "batch", "offset", "length")
+        name: [] for name in ("item_id", "key", "sent", "record", "causes", "batch", "offset", "length")
     }
     people = []
     decoder = msgspec.json.Decoder(IndexRow)
@@ -133,7 +132,7 @@ def read_items(staging: StagingHook, batches: Sequence[ConvertedBatch]) -> tuple
         with staging.reader(batch.index) as lines:
             for line in lines:
                 row = decoder.decode(line)
-                values = (row.item_id, row.key, row.sent, row.record, number, *row.message)
+                values = (row.item_id, row.key, row.sent, row.record, row.causes, number, *row.message)
                 for column, value in zip(columns.values(), values, strict=True):
                     column.append(value)
         with staging.reader(batch.participants) as lines:
@@ -152,9 +151,10 @@ def deliveries(items: pd.DataFrame, decisions: Decisions) -> Iterator[Delivery]:
     again = items.duplicated("key")
     conflicting = again & (items["record"] != items.groupby("key")["record"].transform("first"))
     table = decisions.deliveries.join(items.assign(again=again, conflicting=conflicting), on="row")
-    names = ("row", "item_id", "key", "mailbox", "sent", "batch", "offset", "length", "rule", "again", "conflicting")
-    for row, item_id, key, mailbox, sent, batch, offset, length, rule, repeats, conflicts in zip(
-        *(table[name].tolist() for name in names), strict=True
+    names = ("row", "item_id", "key", "mailbox", "sent", "causes", "batch", "offset", "length", "rule")
+    values = (table[name].tolist() for name in (*names, "again", "conflicting"))
+    for row, item_id, key, mailbox, sent, causes, batch, offset, length, rule, repeats, conflicts in zip(
+        *values, strict=True
     ):
         settled = None
         if conflicts:
@@ -171,6 +171,7 @@ def deliveries(items: pd.DataFrame, decisions: Decisions) -> Iterator[Delivery]:
             offset=offset,
             length=length,
             rule=rule,
+            causes=causes,
             settled=settled,
         )
 
@@ -195,11 +196,12 @@ def _write_deliveries(
     return out.staged
 
 
-def _write_parked(staging: StagingHook, stem: str, items: pd.DataFrame, decisions: Decisions) -> StagedObject | None:
-    if decisions.parked.empty:
-        return None
-    with staging.writer(f"{stem}parked.", ".jsonl") as out:
-        item_ids = items["item_id"].iloc[decisions.parked["row"]].tolist()
-        for item_id, cause in zip(item_ids, decisions.parked["cause"].tolist(), strict=True):
-            out.write(msgspec.json.encode(Parked(item_id=item_id, cause=cause)) + b"\n")
-    return out.staged
+def _parked(items: pd.DataFrame, decisions: Decisions) -> Iterator[Detail]:
+    item_ids = items["item_id"].iloc[decisions.parked["row"]].tolist()
+    for item_id, cause in zip(item_ids, decisions.parked["cause"].tolist(), strict=True):
+        yield Detail(item_id=item_id, outcome="parked", cause=cause)
+
+
+def _lost(rows: Iterable[tuple[str, int]]) -> Iterator[Detail]:
+    for file, line in rows:
+        yield Detail(item_id=None, outcome="mapping", cause=Cause.ROW_WITHOUT_MAILBOX, place=f"{file}:{line}")

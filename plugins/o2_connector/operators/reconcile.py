@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
-import msgspec
 from airflow.sdk import BaseOperator
 
 from o2_connector.core.conversion import Reject
@@ -17,6 +16,7 @@ from o2_connector.core.errors import IntegrityError, StopError
 from o2_connector.core.layout import run_stem
 from o2_connector.core.ledger import read_deliveries
 from o2_connector.core.manifest import (
+    ConvertedBatch,
     ConvertedGroup,
     Decision,
     Frozen,
@@ -29,8 +29,7 @@ from o2_connector.core.manifest import (
 from o2_connector.core.outcomes import Outcome
 from o2_connector.core.report import Counts, Detail, Report, lines_of, report_csv, report_json
 from o2_connector.hooks.staging import StagingHook
-from o2_connector.operators.deliver import receipts_of
-from o2_connector.operators.map import Parked
+from o2_connector.operators.receipts import receipts_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -129,12 +128,14 @@ def _report(
     batches = [batch for group in converted for batch in group.batches]
     outcomes: Counter[str] = Counter()
     delivered: set[int] = set()
-    details = [*_rejects(staging, [batch.rejects for batch in batches]), *_parked(staging, decision)]
+    details = list(_rejects(staging, [batch.rejects for batch in batches]))
+    if decision:
+        details.extend(staging.read_lines(decision.details, Detail))
     available = 0
     for shard in decision.shards if decision else ():
         with staging.reader(shard.deliveries) as lines:
             rows = read_deliveries(lines).rows
-        receipts = receipts_of(staging, shard.deliveries)
+        receipts = receipts_of(staging, shard)
         available += len(rows)
         delivered.update(row.item for row in rows)
         for receipt in receipts.values():
@@ -169,29 +170,30 @@ def _report(
         dry_run=dry_run,
         counts=counts,
         details=tuple(details),
+        batch_faults=tuple(_batch_faults(staged, batches)),
         mapping_sha256=decision.mapping.sha256 if decision else None,
     )
 
 
 def _rejects(staging: StagingHook, objects: Sequence[StagedObject | None]) -> Iterator[Detail]:
     for each in filter(None, objects):
-        with staging.reader(each) as lines:
-            for line in lines:
-                reject = msgspec.json.decode(line, type=Reject)
-                yield Detail(
-                    item_id=reject.item_id,
-                    outcome="rejected",
-                    cause=reject.fault,
-                    place=f"{reject.batch_id}:{reject.line}",
-                )
+        for reject in staging.read_lines(each, Reject):
+            yield Detail(
+                item_id=reject.item_id,
+                outcome="rejected",
+                cause=reject.fault,
+                place=f"{reject.batch_id}:{reject.line}",
+            )
 
 
-def _parked(staging: StagingHook, decision: Decision | None) -> Iterator[Detail]:
-    if decision and decision.parked:
-        with staging.reader(decision.parked) as lines:
-            for line in lines:
-                parked = msgspec.json.decode(line, type=Parked)
-                yield Detail(item_id=parked.item_id, outcome="parked", cause=parked.cause)
+def _batch_faults(staged: Sequence[StagedGroup], converted: Sequence[ConvertedBatch]) -> Iterator[str]:
+    for group in staged:
+        for batch in group.batches:
+            if batch.items != batch.promised:
+                yield f"batch {batch.batch_id}: {batch.promised} items promised, {batch.items} there"
+    for each in converted:
+        if each.items != each.converted + each.rejected:
+            yield f"batch {each.batch_id}: {each.items} items, {each.converted + each.rejected} converted and rejected"
 
 
 def _write(staging: StagingHook, stem: str, suffix: str, content: bytes) -> StagedObject:

@@ -15,6 +15,9 @@ from o2_connector.core.window import Window, settle_window
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+FIRST_DELAY = timedelta(minutes=1)
+LONGEST_DELAY = timedelta(minutes=30)
+
 
 def window_of(context: Context, timezone: str) -> Window:
     """Return the window that this run archives, whatever started it."""
@@ -41,7 +44,10 @@ class ConnectorRetryPolicy(RetryPolicy):
         if isinstance(exception, (StopError, IntegrityError)):
             return RetryDecision.fail(reason="a person must act; see the error's remedy")
         if isinstance(exception, RetryError) and exception.retry_after is not None:
-            return RetryDecision.retry(delay=timedelta(seconds=exception.retry_after))
+            # As long as was asked, but never sooner than the backoff: a source that says "now" would use up all tries.
+            backoff = FIRST_DELAY * 2 ** min(try_number - 1, 10)
+            delay = max(timedelta(seconds=min(exception.retry_after, LONGEST_DELAY.total_seconds())), backoff)
+            return RetryDecision.retry(delay=min(delay, LONGEST_DELAY))
         return RetryDecision.default()
 
     def serialize(self) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from airflow.sdk import BaseOperator
 
 from o2_connector.core.conversion import Missing
@@ -49,16 +48,18 @@ class StageToBlobOperator(BaseOperator):
         source, staging = TeleMessageHook(), StagingHook()
         batches, named, absent = [], 0, 0
         for batch in group.batches:
+            stem = raw_stem(group.window, batch.batch_id)
             raw = self._stage_batch(source, staging, group, batch)
-            attachments = distinct_attachments(_lines(staging, raw))
+            items, attachments = survey(_lines(staging, raw))
             missing = list(self._stage_attachments(source, staging, attachments))
             named, absent = named + len(attachments), absent + len(missing)
             batches.append(
                 StagedBatch(
                     batch_id=batch.batch_id,
-                    items=batch.item_count,
+                    items=items,
+                    promised=batch.item_count,
                     raw=raw,
-                    missing=_write_missing(staging, raw_stem(group.window, batch.batch_id), missing),
+                    missing=staging.write_lines(f"{stem}missing.", missing) if missing else None,
                 )
             )
         self.log.info("Staged %d batches; %d attachments, %d of them missing", len(batches), named, absent)
@@ -101,17 +102,18 @@ class StageToBlobOperator(BaseOperator):
             yield from (missing for missing in pool.map(stage, attachments) if missing)
 
 
-def distinct_attachments(lines: Iterable[bytes]) -> list[Attachment]:
-    """Return the attachments that a batch's items name, each file once, in order."""
-    found: dict[File, Attachment] = {}
+def survey(lines: Iterable[bytes]) -> tuple[int, list[Attachment]]:
+    """Count a batch's records, and return the attachments that they name, each file once, in order."""
+    count, found = 0, dict[File, Attachment]()
     for line in lines:
+        count += bool(line.strip())
         try:
             item = parse_item(line)
         except ItemError:
             continue  # convert rejects it, by name
         for attachment in item.attachments:
             found.setdefault(attachment.file, attachment)
-    return list(found.values())
+    return count, list(found.values())
 
 
 def _copy(
@@ -132,12 +134,3 @@ def _copy(
 def _lines(staging: StagingHook, staged: StagedObject) -> Iterator[bytes]:
     with staging.reader(staged) as lines:
         yield from lines
-
-
-def _write_missing(staging: StagingHook, stem: str, missing: Sequence[Missing]) -> StagedObject | None:
-    if not missing:
-        return None
-    with staging.writer(f"{stem}missing.", ".jsonl") as out:
-        for each in missing:
-            out.write(msgspec.json.encode(each) + b"\n")
-    return out.staged
