@@ -162,8 +162,9 @@ def test_a_failure_that_cannot_heal_fails_at_once_and_somebody_is_told(
     assert states["map_mailboxes"] == states["reconcile"] == ("failed", 1)
     assert states["import_to_mailboxes"][0] == "upstream_failed"
     assert counts(client, "contradiction")["balanced"] is False
-    told = eventually("a notice", lambda: [each for each in mails if "contradiction" in str(each["subject"])])
-    assert any("a run failed" in str(each["subject"]) for each in told)
+    wanted = "a run failed (contradiction)"
+    told = eventually("a notice", lambda: [each for each in mails if wanted in str(each["subject"])])
+    assert "the first red task's log says what is wrong" in told[0].get_content()
     wrong.unlink()
 
 

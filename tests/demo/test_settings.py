@@ -64,8 +64,9 @@ def test_what_runs_on_this_machine_is_not_reached_through_a_proxy(monkeypatch: p
     monkeypatch.setenv("NO_PROXY", "intranet.example.com")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
 
-    environ = base_environment(WHERE, "postgresql://")
+    environ = base_environment(WHERE, "postgresql://", scheduled=False)
 
     assert environ["NO_PROXY"] == environ["no_proxy"] == "intranet.example.com,localhost,127.0.0.1,::1"
     assert environ["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert "PYTHONDONTWRITEBYTECODE" not in environ
+    assert environ["AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE"] == "False"
