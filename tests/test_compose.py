@@ -112,6 +112,12 @@ def test_every_service_that_stays_has_a_health_check_and_comes_back(compose: dic
             assert service["healthcheck"]["test"], name
 
 
+def test_every_airflow_service_has_longer_to_end_than_docker_gives_by_itself(compose: dict[str, Any]) -> None:
+    grace = {name: compose["services"][name]["stop_grace_period"] for name in AIRFLOW}
+
+    assert grace == dict.fromkeys(AIRFLOW, "1m") | {"worker": "5m"}
+
+
 def test_nothing_listens_beyond_this_machine_unless_it_is_asked_to(compose: dict[str, Any]) -> None:
     published = [port for service in compose["services"].values() for port in service.get("ports", [])]
 
