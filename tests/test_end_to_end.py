@@ -381,7 +381,7 @@ def test_no_text_number_or_address_reaches_logs_xcom_or_the_report(
 @pytest.mark.azurite
 def test_a_day_is_archived_twice_through_an_azure_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with azurite() as endpoint, archive(tmp_path, monkeypatch, items=60, users=12) as line:
-        extra = {"connection_string": connection_string(endpoint), "container": "o2-archive", "prefix": "o2/uk"}
+        extra = {"connection_string": connection_string(endpoint), "container": "o2-archive"}
         monkeypatch.setenv("AIRFLOW_CONN_O2_STAGING", json.dumps({"conn_type": "wasb", "extra": extra}))
 
         first = line.run("manual__1")

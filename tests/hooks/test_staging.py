@@ -45,14 +45,17 @@ def azure_connection(endpoint: str, **extra: str) -> str:
     return json.dumps({"conn_type": "wasb", "extra": {"connection_string": connection_string(endpoint), **extra}})
 
 
-@pytest.fixture(params=["directory", pytest.param("azurite", marks=pytest.mark.azurite)])
+@pytest.fixture(
+    params=["directory", *(pytest.param(each, marks=pytest.mark.azurite) for each in ("azurite", "azurite whole"))]
+)
 def hook(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StagingHook:
     """A hook on an empty staging; the folder's name holds what a URL would misread."""
     if request.param == "directory":
         connection = directory_connection(tmp_path / "staged #1 %20?")
     else:
         endpoint = request.getfixturevalue("azurite")
-        connection = azure_connection(endpoint, container=f"test-{uuid4().hex[:12]}", prefix="organisation/o2/")
+        prefix = {"prefix": "organisation/o2/"} if request.param == "azurite" else {}
+        connection = azure_connection(endpoint, container=f"test-{uuid4().hex[:12]}", **prefix)
     monkeypatch.setenv(CONNECTION, connection)
     return StagingHook()
 

@@ -246,7 +246,7 @@ class StagingHook(BaseHook):
         root = self.get_conn()
         with _translated(f"listing {prefix or 'everything'}"):
             if self._directory is None:
-                below = len(root.path) + 1
+                below = len(root.path.rstrip("/")) + 1
                 found = [name[below:] for name in root.fs.find((root / folder).path if folder else root.path)]
             else:
                 found = list(_files_below(self._directory, folder))
