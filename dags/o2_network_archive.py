@@ -47,7 +47,7 @@ To archive one window, trigger the DAG; without a window it takes the last compl
 run has no meaning here. To archive past days, create a backfill.
 """
 
-WHEN = "A date and time, like `2026-11-21T00:00:00+00:00`. Leave both empty for the last complete day."
+WHEN = "A date and time, like 2026-11-21T00:00:00+00:00. Leave both empty for the last complete day."
 
 
 def notice(subject: str, text: str) -> dict[str, object]:
