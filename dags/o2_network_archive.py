@@ -19,6 +19,7 @@ from o2_connector.operators.run import FIRST_DELAY, LONGEST_DELAY, ConnectorRetr
 from o2_connector.operators.stage import StageToBlobOperator
 
 TIMEZONE = os.environ.get("O2_TIMEZONE") or "Europe/London"
+FIRST_DAY = os.environ.get("O2_FIRST_DAY")
 REGION = os.environ.get("O2_REGION") or "GB"
 MAPPINGS = os.environ.get("O2_MAPPINGS") or str(Path(__file__).resolve().parent.parent / "include" / "mappings")
 DEADLINE = timedelta(hours=float(os.environ.get("O2_DEADLINE_HOURS") or 6))
@@ -60,8 +61,9 @@ with DAG(
     description="O2 SMS, MMS and calls from TeleMessage into Microsoft 365 mailboxes",
     doc_md=DOC,
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone=TIMEZONE),
-    start_date=pendulum.datetime(2020, 1, 1, tz=TIMEZONE),
-    catchup=False,
+    # Without a first day, days that end while no scheduler runs would be left out: Airflow goes on with the last one.
+    start_date=pendulum.parse(FIRST_DAY or "2020-01-01", tz=TIMEZONE),
+    catchup=bool(FIRST_DAY),
     max_active_runs=2,  # and two of a backfill: Exchange takes four requests at a time for a mailbox
     tags=["o2", "archive"],
     params={

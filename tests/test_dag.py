@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import subprocess
 import sys
 from datetime import timedelta
@@ -107,3 +109,40 @@ print(time.process_time() - begun, [name for name in ("pandas", "msal", "azure",
     seconds, heavy = answer.stdout.strip().splitlines()[-1].split(" ", 1)
     assert heavy == "[]"
     assert float(seconds) < 1
+
+
+def parsed_with(**settings: str) -> dict[str, Any]:
+    """Parse the file in a process of its own, with other settings."""
+    script = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+dag = DagBag(sys.argv[1]).dags["o2_network_archive"]
+told = {"start": str(dag.start_date), "catchup": dag.catchup, "alerts": bool(dag.deadline)}
+print(json.dumps({**told, "zone": str(dag.timetable.timezone)}))
+"""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("O2_")}
+    answer = subprocess.run(
+        [sys.executable, "-c", script, str(ROOT / "dags")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**environ, "PYTHONPATH": str(ROOT / "plugins"), **settings},
+    )
+    return dict(json.loads(answer.stdout.strip().splitlines()[-1]))
+
+
+def test_with_a_first_day_no_day_is_left_out_whatever_did_not_run() -> None:
+    told = parsed_with(O2_FIRST_DAY="2026-11-01", O2_TIMEZONE="Europe/Berlin", O2_ALERT_EMAIL="oncall@example.com")
+
+    assert told == {
+        "start": "2026-10-31 23:00:00+00:00",
+        "catchup": True,
+        "alerts": True,
+        "zone": "Europe/Berlin",
+    }
+
+
+def test_without_settings_nothing_is_caught_up_and_nobody_told() -> None:
+    told = parsed_with(O2_FIRST_DAY="", O2_ALERT_EMAIL="")
+
+    assert (told["catchup"], told["alerts"]) == (False, False)
