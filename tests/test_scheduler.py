@@ -164,7 +164,9 @@ def test_a_failure_that_cannot_heal_fails_at_once_and_somebody_is_told(
     assert counts(client, "contradiction")["balanced"] is False
     wanted = "a run failed (contradiction)"
     told = eventually("a notice", lambda: [each for each in mails if wanted in str(each["subject"])])
-    assert "the first red task's log says what is wrong" in told[0].get_content()
+    notice = told[0].get_body(("html", "plain"))
+    assert notice is not None
+    assert "the first red task's log says what is wrong" in notice.get_content()
     wrong.unlink()
 
 
