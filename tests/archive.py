@@ -15,7 +15,8 @@ import pytest
 import requests
 
 from demo.airflow_settings import sandbox_connections
-from o2_connector.hooks.graph import Call, GraphHook
+from o2_connector.hooks.graph import GraphHook
+from o2_connector.hooks.graph_requests import Call
 from o2_connector.operators.convert import ConvertOperator
 from o2_connector.operators.deliver import ImportToMailboxesOperator
 from o2_connector.operators.extract import ExtractOperator
@@ -88,7 +89,7 @@ class Archive:
     def graph(self, method: str, path: str, body: Any) -> None:
         """Do something to a mailbox, as its reader would."""
         hook = GraphHook()
-        answer = hook.batch([Call(method=method, path=path, body=body)])[0]
+        answer = hook.graph.batch([Call(method=method, path=path, body=body)])[0]
         assert answer.ok, answer
 
     def items(self, *, start: datetime = YESTERDAY, days: float = 1) -> list[dict[str, Any]]:

@@ -37,12 +37,10 @@ from o2_connector.hooks.graph import (
     INLINE_LIMIT,
     REQUEST_LIMIT,
     Attachment,
-    Call,
     GraphHook,
     create_call,
-    get,
-    post,
 )
+from o2_connector.hooks.graph_requests import Call, get, post
 from sandbox.graph.programs import messages as messages_of
 from sandbox.server import Sandbox, running
 from sandbox.tls import Certificates, certificates
@@ -847,7 +845,7 @@ def test_only_what_was_throttled_in_a_batch_is_sent_again_after_its_wait(
         replies(("2", 200, {}), ("1", 201, {})),
     )
 
-    answers = hook.batch([get("/a"), post("/b", {"x": 1}), get("/c")])
+    answers = hook.graph.batch([get("/a"), post("/b", {"x": 1}), get("/c")])
 
     first, second = (request.json["requests"] for request in tenant.asked("POST", r"/\$batch"))
     assert [one["id"] for one in first] == ["0", "1", "2"]
@@ -862,7 +860,7 @@ def test_only_what_was_throttled_in_a_batch_is_sent_again_after_its_wait(
 def test_what_may_have_been_executed_in_a_batch_is_not_sent_again(tenant: Tenant, hook: GraphHook) -> None:
     tenant.on("POST", r"/\$batch", replies(("0", 504, {}), ("1", 504, {})), replies(("1", 200, {})))
 
-    answers = hook.batch([post("/a", {}), get("/b")])
+    answers = hook.graph.batch([post("/a", {}), get("/b")])
 
     assert [answer.status for answer in answers] == [504, 200]
     assert answers[0].effect_unknown
@@ -872,7 +870,7 @@ def test_what_may_have_been_executed_in_a_batch_is_not_sent_again(tenant: Tenant
 def test_a_lost_batch_is_sent_again_only_for_its_questions(tenant: Tenant, hook: GraphHook) -> None:
     tenant.on("POST", r"/\$batch", LOST, replies(("1", 200, {})))
 
-    answers = hook.batch([post("/a", {}), get("/b")])
+    answers = hook.graph.batch([post("/a", {}), get("/b")])
 
     assert answers[0].effect_unknown
     assert answers[1].ok
@@ -881,7 +879,7 @@ def test_a_lost_batch_is_sent_again_only_for_its_questions(tenant: Tenant, hook:
 def test_an_answer_missing_from_a_batch_is_a_lost_one(tenant: Tenant, hook: GraphHook) -> None:
     tenant.on("POST", r"/\$batch", replies(("1", 200, {}), ("7", 200, {}), ("x", 200, {})))
 
-    answers = hook.batch([post("/a", {}), post("/b", {})])
+    answers = hook.graph.batch([post("/a", {}), post("/b", {})])
 
     assert answers[0].effect_unknown
     assert answers[1].ok
@@ -889,7 +887,7 @@ def test_an_answer_missing_from_a_batch_is_a_lost_one(tenant: Tenant, hook: Grap
 
 def test_a_batch_of_more_than_twenty_is_a_mistake(hook: GraphHook) -> None:
     with pytest.raises(ValueError, match="20"):
-        hook.batch([Call(method="GET", path="/a")] * 21)
+        hook.graph.batch([Call(method="GET", path="/a")] * 21)
 
 
 # The folder
@@ -1551,7 +1549,7 @@ def test_a_folder_of_more_than_a_page_is_listed_in_full(sandbox: Sandbox, real: 
     folder_id = real.ensure_folder(box, FOLDER_NAME)
     keys = [f"{number:040x}" for number in range(1001)]
     for start in range(0, len(keys), 20):
-        real.batch([create_call(box, folder_id, whole(key)) for key in keys[start : start + 20]])
+        real.graph.batch([create_call(box, folder_id, whole(key)) for key in keys[start : start + 20]])
 
     assert set(real.archived_items(box, folder_id, mine=())) == set(keys)
 
@@ -1672,7 +1670,7 @@ def test_a_mailbox_out_of_scope_is_found_and_set_aside_with_its_cause(sandbox: S
 
 def test_a_folder_that_somebody_removed_is_named_as_the_cause(sandbox: Sandbox, real: GraphHook, box: str) -> None:
     folder_id = real.ensure_folder(box, FOLDER_NAME)
-    real.batch([Call(method="DELETE", path=f"/users/{box}/mailFolders/{quote(folder_id)}")])
+    real.graph.batch([Call(method="DELETE", path=f"/users/{box}/mailFolders/{quote(folder_id)}")])
 
     with pytest.raises(MailboxError) as caught:
         real.create_message(box, folder_id, whole(), [])

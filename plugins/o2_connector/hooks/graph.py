@@ -8,43 +8,27 @@ from __future__ import annotations
 
 import base64
 import itertools
-import logging
 import re
 import threading
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, BinaryIO
-from urllib.parse import quote
 
 import msgspec
 import requests
-import urllib3
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from o2_connector.core.errors import ConnectorError, IntegrityError, ItemError, RetryError, StopError
-from o2_connector.core.graph_errors import (
-    ANSWER_LOST,
-    NO_ANSWER,
-    NOT_SENT,
-    Verdict,
-    effect_unknown,
-    error_code,
-    failure,
-    judge,
-)
+from o2_connector.core.graph_errors import Verdict, failure
 from o2_connector.core.naming import ITEM_PROPERTY, UNFINISHED_CATEGORY
-from o2_connector.hooks.graph_login import Access, Login, read_access
-from o2_connector.hooks.transport import backoff, is_untrusted, new_session, parse_retry_after
-
-BATCH_LIMIT = 20
-"""Requests in one ``$batch`` (Microsoft Graph, "Combine multiple requests")."""
+from o2_connector.hooks.graph_login import Access, read_access
+from o2_connector.hooks.graph_requests import BATCH_LIMIT, Answer, Call, GraphRequests, get, post, quoted
+from o2_connector.hooks.transport import backoff
 
 INLINE_LIMIT = 2_621_440
 """Bytes of attachments and body that go with the create: as base64 they stay below the 4 MB of a whole request."""
@@ -64,8 +48,6 @@ _SESSIONS = 3
 _YOUNG_WAITS = (0.75, 1.5, 3.0, 5.0, 5.0)
 """Seconds between tries while Graph answers 404 about a message that was created a moment ago."""
 
-_PREFER = 'IdType="ImmutableId"'  # ids that survive a move (Microsoft Graph, "Obtain immutable identifiers")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attachment:
@@ -84,71 +66,9 @@ class Attachment:
     open: Callable[[], AbstractContextManager[BinaryIO]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Call:
-    """Describe one request to Graph.
-
-    :param path: below the service root, starting with a slash, quoted, with its query.
-    :param repeatable: whether executing it twice does no more than once; others are never sent again when it is
-        not known whether they were executed.
-    """
-
-    method: str
-    path: str
-    body: Mapping[str, Any] | None = None
-    repeatable: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """Hold what Graph answered, or that it did not (`graph_errors.NO_ANSWER`).
-
-    :param code: Graph's error code, where the answer is an error.
-    :param retry_after: seconds.
-    :param body: decoded JSON.
-    """
-
-    status: int
-    code: str | None = None
-    request_id: str | None = None
-    retry_after: float | None = None
-    body: Any = None
-
-    @property
-    def ok(self) -> bool:
-        """Tell whether the request was done."""
-        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
-
-    @property
-    def verdict(self) -> Verdict:
-        """Return what to do about it."""
-        return judge(self.status, self.code)
-
-    @property
-    def effect_unknown(self) -> bool:
-        """Tell whether the request may have been executed although this says otherwise."""
-        return effect_unknown(self.status, self.code, retry_after=self.retry_after)
-
-    def failure(self, what: str) -> ConnectorError:
-        """Return the error that this answer calls for."""
-        return failure(
-            what, status=self.status, code=self.code, request_id=self.request_id, retry_after=self.retry_after
-        )
-
-
-def get(path: str) -> Call:
-    """Describe a request that reads."""
-    return Call(method="GET", path=path, repeatable=True)
-
-
-def post(path: str, body: Mapping[str, Any] | None = None, *, repeatable: bool = False) -> Call:
-    """Describe a request that makes something."""
-    return Call(method="POST", path=path, body=body, repeatable=repeatable)
-
-
 def create_call(mailbox_id: str, folder_id: str, message: Mapping[str, Any]) -> Call:
     """Describe the creation of a message in a folder."""
-    return post(f"/users/{_quoted(mailbox_id)}/mailFolders/{_quoted(folder_id)}/messages", message)
+    return post(f"/users/{quoted(mailbox_id)}/mailFolders/{quoted(folder_id)}/messages", message)
 
 
 def item_id_of(message: Mapping[str, Any]) -> str | None:
@@ -258,28 +178,29 @@ class GraphHook(BaseHook):
         return read_access(connection)
 
     @cached_property
-    def _session(self) -> requests.Session:
-        # At DEBUG urllib3 logs each request's URL, and that of an upload session is a key to a mailbox
-        logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
-        return new_session(ca_file=self.access.ca_file)
+    def _graph(self) -> GraphRequests:
+        return GraphRequests(
+            self.access,
+            patience_seconds=self.patience_seconds,
+            settle_seconds=self.settle_seconds,
+            sleep=self._sleep,
+            clock=self._clock,
+        )
 
-    @cached_property
-    def _login(self) -> Login:
-        return Login(self.access, new_session(ca_file=self.access.ca_file))
+    @property
+    def graph(self) -> GraphRequests:
+        """Return the conversation with this tenant's Graph; threads may share it."""
+        with self._making:  # since Python 3.12 a cached property is no longer made under a lock
+            return self._graph
 
     def get_conn(self) -> requests.Session:
         """Return the session that Graph is asked through; threads may share it."""
-        with self._making:  # since Python 3.12 a cached property is no longer made under a lock
-            return self._session
-
-    def _get_login(self) -> Login:
-        with self._making:
-            return self._login
+        return self.graph.session
 
     def test_connection(self) -> tuple[bool, str]:
         """Try to get a token."""
         try:
-            self._get_login().token()
+            self.graph.login.token()
         except ConnectorError as error:
             return False, str(error)
         return True, "token ok"
@@ -308,10 +229,10 @@ class GraphHook(BaseHook):
 
     def _look_up(self, asked: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
         for group in _groups(asked):
-            for answer in self.batch([_user_call(address) for address in group]):
+            for answer in self.graph.batch([_user_call(address) for address in group]):
                 if not answer.ok:
                     raise _directory_failure(answer)
-                yield _entries(answer, "a user was looked up")
+                yield answer.entries("a user was looked up")
 
     def _with_mailbox(self, user_ids: Collection[str]) -> set[str]:
         """Return which users have a mailbox, be it one that Graph refuses to open.
@@ -321,8 +242,8 @@ class GraphHook(BaseHook):
         existing = set()
         refused = 0
         for group in _groups(sorted(user_ids)):
-            calls = [get(f"/users/{_quoted(user_id)}/mailFolders/inbox?$select=id") for user_id in group]
-            for user_id, answer in zip(group, self.batch(calls), strict=True):
+            calls = [get(f"/users/{quoted(user_id)}/mailFolders/inbox?$select=id") for user_id in group]
+            for user_id, answer in zip(group, self.graph.batch(calls), strict=True):
                 if answer.ok:
                     existing.add(user_id)
                 elif answer.status == HTTPStatus.FORBIDDEN:
@@ -344,19 +265,19 @@ class GraphHook(BaseHook):
         Exchange compares folder names without regard to case. A create that is answered by 5xx may have worked.
         """
         what = "the archive folder was looked for"
-        path = f"/users/{_quoted(mailbox_id)}/mailFolders/msgfolderroot/childFolders"
-        deadline = self._deadline()
+        path = f"/users/{quoted(mailbox_id)}/mailFolders/msgfolderroot/childFolders"
+        deadline = self.graph.deadline()
         for attempt in itertools.count():
-            for folder in self._listed(f"{path}?includeHiddenFolders=true&$select=id,displayName&$top=100", what):
+            for folder in self.graph.listed(f"{path}?includeHiddenFolders=true&$select=id,displayName&$top=100", what):
                 if str(folder.get("displayName")).casefold() == name.casefold():
                     return str(folder["id"])
-            answer = self._send(post(path, {"displayName": name}), deadline)
+            answer = self.graph.send(post(path, {"displayName": name}), deadline)
             if answer.ok and (folder_id := _id_of(answer)):
                 return folder_id
             # A folder that exists, or may: the list knows, as often as time allows
             if not (answer.ok or answer.verdict is Verdict.SUCCESS_LIKE or answer.effect_unknown):
                 raise answer.failure("the archive folder was made")
-            if not self._wait(backoff(attempt), deadline):
+            if not self.graph.wait(backoff(attempt), deadline):
                 break
         raise RetryError("the archive folder can neither be made nor found")
 
@@ -369,12 +290,12 @@ class GraphHook(BaseHook):
         :param mine: the items that the caller delivers, and nobody else at the same time.
         """
         path = (
-            f"/users/{_quoted(mailbox_id)}/mailFolders/{_quoted(folder_id)}/messages"
-            f"?$select=id,categories&$expand=singleValueExtendedProperties($filter={_quoted(_property_is())})&$top=1000"
+            f"/users/{quoted(mailbox_id)}/mailFolders/{quoted(folder_id)}/messages"
+            f"?$select=id,categories&$expand=singleValueExtendedProperties($filter={quoted(_property_is())})&$top=1000"
         )
         items: dict[str, str] = {}
         unfinished: list[str] = []
-        for message in self._listed(path, "the archive folder was listed"):
+        for message in self.graph.listed(path, "the archive folder was listed"):
             item_id = item_id_of(message)
             if item_id is None:
                 continue  # the user put it there
@@ -393,12 +314,12 @@ class GraphHook(BaseHook):
         """
         has_value = f"{_property_is('ep/id')} and ep/value eq '{_literal(item_id)}'"
         path = (
-            f"/users/{_quoted(mailbox_id)}/messages?$select=id,categories"
-            f"&$filter={_quoted(f'singleValueExtendedProperties/any(ep: {has_value})')}"
+            f"/users/{quoted(mailbox_id)}/messages?$select=id,categories"
+            f"&$filter={quoted(f'singleValueExtendedProperties/any(ep: {has_value})')}"
         )
         found: list[str] = []
         unfinished: list[str] = []
-        for message in self._listed(path, "an item was looked for"):
+        for message in self.graph.listed(path, "an item was looked for"):
             torn = UNFINISHED_CATEGORY in (message.get("categories") or ())
             (unfinished if torn else found).append(str(message["id"]))
         self._remove_unfinished(mailbox_id, unfinished)
@@ -436,9 +357,9 @@ class GraphHook(BaseHook):
         return message_id
 
     def _create(self, mailbox_id: str, item_id: str, call: Call) -> str:
-        deadline = self._deadline()
+        deadline = self.graph.deadline()
         while True:
-            answer = self._send(call, deadline)
+            answer = self.graph.send(call, deadline)
             if answer.ok and (message_id := _id_of(answer)):
                 return message_id
             if not (answer.ok or answer.effect_unknown):
@@ -446,27 +367,27 @@ class GraphHook(BaseHook):
                     # The item is new, so what was not found is the folder: somebody removed it
                     raise failure("a message was created", status=answer.status, code="ErrorFolderNotFound")
                 raise answer.failure("a message was created")
-            self._sleep(self.settle_seconds)
+            self.graph.settle()
             if (found := self.find_item(mailbox_id, item_id)) is not None:
                 return found
-            if self._clock() >= deadline:
+            if self.graph.is_past(deadline):
                 raise RetryError("a message was created: the answer was lost, and the message is not there")
 
     def _attach(self, message_path: str, attachment: Attachment, already: int) -> None:
         """Add an attachment that fits one request to a message that has `already` so many."""
         what = "an attachment was added"
         call = post(f"{message_path}/attachments", file_attachment(attachment))
-        deadline = self._deadline()
+        deadline = self.graph.deadline()
         while True:
             answer = self._send_about_new(call, deadline)
             if answer.ok:
                 return
             if not answer.effect_unknown:
                 raise answer.failure(what)
-            self._sleep(self.settle_seconds)
+            self.graph.settle()
             if self._attached(message_path) > already:
                 return
-            if self._clock() >= deadline:
+            if self.graph.is_past(deadline):
                 raise answer.failure(what)
 
     def _attach_large(self, message_path: str, attachment: Attachment, already: int) -> None:
@@ -482,13 +403,13 @@ class GraphHook(BaseHook):
         # A session that nobody uses adds nothing and expires
         call = post(f"{message_path}/attachments/createUploadSession", {"AttachmentItem": item}, repeatable=True)
         for _ in range(_SESSIONS):
-            answer = self._send_about_new(call, self._deadline())
+            answer = self._send_about_new(call, self.graph.deadline())
             if not answer.ok:
                 raise answer.failure("an upload session was opened")
             if self._upload(_upload_url(answer), attachment):
                 return
             # The session is over and did not say how: the answer to its last chunk may be what was lost
-            self._sleep(self.settle_seconds)
+            self.graph.settle()
             if self._attached(message_path) > already:
                 return
         raise RetryError(f"an attachment was uploaded: {_SESSIONS} sessions ended before it was complete")
@@ -515,17 +436,17 @@ class GraphHook(BaseHook):
             "Content-Type": "application/octet-stream",
             "Content-Range": f"bytes {first}-{first + len(data) - 1}/{size}",
         }
-        deadline = self._deadline()
+        deadline = self.graph.deadline()
         attempt = 0
-        answer = self._attempt("PUT", url, data=data, headers=headers)
+        answer = self.graph.attempt("PUT", url, data=data, headers=headers)
         while answer.verdict is Verdict.TRANSIENT:
-            if not self._wait(backoff(attempt, retry_after=answer.retry_after), deadline):
+            if not self.graph.wait(backoff(attempt, retry_after=answer.retry_after), deadline):
                 raise answer.failure("a part of an attachment was uploaded")
             attempt += 1
-            state = self._attempt("GET", url, data=None, headers={})
+            state = self.graph.attempt("GET", url, data=None, headers={})
             if state.ok and _next_offset(state) != first:  # the part, or some of it, had arrived
                 return _next_offset(state)
-            answer = self._attempt("PUT", url, data=data, headers=headers)
+            answer = self.graph.attempt("PUT", url, data=data, headers=headers)
         if answer.status == HTTPStatus.CREATED:
             return size
         if answer.ok:
@@ -535,13 +456,27 @@ class GraphHook(BaseHook):
             return None
         raise answer.failure("a part of an attachment was uploaded")
 
+    def _send_about_new(self, call: Call, deadline: float) -> Answer:
+        """Send a request about a message that was created a moment ago, which not every server knows yet."""
+        for pause in _YOUNG_WAITS:
+            answer = self.graph.send(call, deadline)
+            if answer.status != HTTPStatus.NOT_FOUND:
+                return answer
+            self.graph.sleep(pause)
+        answer = self.graph.send(call, deadline)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            raise RetryError("a message that was just created is not there")
+        return answer
+
     def _attached(self, message_path: str) -> int:
-        return sum(1 for _ in self._listed(f"{message_path}/attachments?$select=id", "attachments were counted"))
+        return sum(1 for _ in self.graph.listed(f"{message_path}/attachments?$select=id", "attachments were counted"))
 
     def _finish(self, mailbox_id: str, message_id: str, message: Mapping[str, Any]) -> None:
         categories = {"categories": list(message.get("categories", ()))}
         path = _message_path(mailbox_id, message_id)
-        answer = self._send(Call(method="PATCH", path=path, body=categories, repeatable=True), self._deadline())
+        answer = self.graph.send(
+            Call(method="PATCH", path=path, body=categories, repeatable=True), self.graph.deadline()
+        )
         if not answer.ok:
             raise answer.failure("a message was marked as complete")
 
@@ -559,194 +494,20 @@ class GraphHook(BaseHook):
 
     def _remove(self, mailbox_id: str, message_id: str) -> None:
         path = _message_path(mailbox_id, message_id)
-        answer = self._send(post(f"{path}/permanentDelete", repeatable=True), self._deadline())
+        answer = self.graph.send(post(f"{path}/permanentDelete", repeatable=True), self.graph.deadline())
         if not answer.ok and answer.status != HTTPStatus.NOT_FOUND and answer.verdict is not Verdict.TRANSIENT:
-            answer = self._send(Call(method="DELETE", path=path, repeatable=True), self._deadline())
+            answer = self.graph.send(Call(method="DELETE", path=path, repeatable=True), self.graph.deadline())
         if not answer.ok and answer.status != HTTPStatus.NOT_FOUND:
             raise answer.failure("an unfinished message was removed")
 
-    # Requests
-
-    def batch(self, calls: Sequence[Call]) -> list[Answer]:
-        """Send up to 20 requests as one and return their answers in the same order.
-
-        Each is sent again by itself, when it may be, after the longest Retry-After among them. Answers that are still
-        no success then are returned as they are: the caller judges.
-        """
-        if len(calls) > BATCH_LIMIT:
-            raise ValueError(f"a batch takes {BATCH_LIMIT} requests, not {len(calls)}")
-        answers: dict[int, Answer] = {}
-        waiting = dict(enumerate(calls))
-        deadline = self._deadline()
-        for attempt in itertools.count():
-            answers |= self._batch_once(waiting, deadline)
-            waiting = {place: call for place, call in waiting.items() if _may_repeat(call, answers[place])}
-            longest = max((answers[place].retry_after or 0.0 for place in waiting), default=0.0)
-            if not (waiting and self._wait(backoff(attempt, retry_after=longest), deadline)):
-                break
-        return [answers[place] for place in range(len(calls))]
-
-    def _batch_once(self, calls: Mapping[int, Call], deadline: float) -> dict[int, Answer]:
-        body = {"requests": [_sub_request(place, call) for place, call in calls.items()]}
-        whole = self._send(post("/$batch", body, repeatable=all(call.repeatable for call in calls.values())), deadline)
-        if not whole.ok:
-            return dict.fromkeys(calls, whole)
-        answers = dict.fromkeys(calls, Answer(status=NO_ANSWER, code=ANSWER_LOST))
-        for entry in _mapping(whole.body).get("responses") or ():
-            place = int(entry["id"]) if str(entry.get("id")).isdecimal() else -1
-            if place in answers:
-                answers[place] = _answer(int(entry["status"]), entry.get("headers") or {}, entry.get("body"))
-        return answers
-
-    def _listed(self, path: str, what: str) -> Iterator[dict[str, Any]]:
-        """Yield the entries of a list over all of its pages."""
-        seen = set()
-        following: str | None = path
-        while following is not None:
-            if following in seen:
-                raise RetryError(f"{what}: Graph gave the same page twice")
-            seen.add(following)
-            answer = self._send(get(following), self._deadline())
-            if not answer.ok:
-                raise answer.failure(what)
-            yield from _entries(answer, what)
-            link = _mapping(answer.body).get("@odata.nextLink")
-            following = None if link is None else self._below_root(str(link))
-
-    def _below_root(self, link: str) -> str:
-        root = self.access.graph_url
-        if not link.startswith(f"{root}/"):  # the token goes to the configured Graph alone
-            raise StopError("Graph's next page lies on another host; check graph_url")
-        return link.removeprefix(root)
-
-    def _send_about_new(self, call: Call, deadline: float) -> Answer:
-        """Send a request about a message that was created a moment ago, which not every server knows yet."""
-        for pause in _YOUNG_WAITS:
-            answer = self._send(call, deadline)
-            if answer.status != HTTPStatus.NOT_FOUND:
-                return answer
-            self._sleep(pause)
-        answer = self._send(call, deadline)
-        if answer.status == HTTPStatus.NOT_FOUND:
-            raise RetryError("a message that was just created is not there")
-        return answer
-
-    def _send(self, call: Call, deadline: float) -> Answer:
-        """Send a request, again while that is safe and may help, and return the last answer."""
-        url = self.access.graph_url + call.path
-        data = None if call.body is None else msgspec.json.encode(call.body)
-        attempt = 0
-        answer = self._attempt_with_token(call.method, url, data)
-        if answer.status == HTTPStatus.UNAUTHORIZED:  # revoked before its time: a fresh token, once
-            self._get_login().forget()
-            answer = self._attempt_with_token(call.method, url, data)
-        while _may_repeat(call, answer) and self._wait(backoff(attempt, retry_after=answer.retry_after), deadline):
-            attempt += 1
-            answer = self._attempt_with_token(call.method, url, data)
-        return answer
-
-    def _attempt_with_token(self, method: str, url: str, data: bytes | None) -> Answer:
-        try:
-            token = self._get_login().token()
-        except RetryError as error:
-            return Answer(status=NO_ANSWER, code=NOT_SENT, retry_after=error.retry_after)
-        headers = {"Authorization": f"Bearer {token}", "Prefer": _PREFER, "client-request-id": str(uuid.uuid4())}
-        if data is not None:
-            headers["Content-Type"] = "application/json"
-        return self._attempt(method, url, data=data, headers=headers)
-
-    def _attempt(self, method: str, url: str, *, data: bytes | None, headers: Mapping[str, str]) -> Answer:
-        """Send one request once; a connection that fails is an answer too (its error would quote the URL)."""
-        untrusted = False
-        code = ANSWER_LOST
-        try:
-            response = self.get_conn().request(method, url, data=data, headers=headers)
-        except requests.TooManyRedirects as error:  # the session follows none
-            return Answer(status=HTTPStatus.FOUND if error.response is None else error.response.status_code)
-        except requests.RequestException as error:
-            untrusted = is_untrusted(error)
-            code = NOT_SENT if _never_connected(error) else ANSWER_LOST
-        else:
-            if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
-                self.get_conn().close()  # the next try meets another server (Microsoft Graph, "Best practices")
-            return _read(response)
-        if untrusted:
-            raise StopError("Graph's certificate does not verify; name the authority's PEM file as ca_file")
-        return Answer(status=NO_ANSWER, code=code)
-
-    def _deadline(self) -> float:
-        return self._clock() + self.patience_seconds
-
-    def _wait(self, seconds: float, deadline: float) -> bool:
-        """Wait, and return whether there was time for it."""
-        if self._clock() + seconds > deadline:
-            return False
-        self._sleep(seconds)
-        return True
-
-
-def _may_repeat(call: Call, answer: Answer) -> bool:
-    return answer.verdict is Verdict.TRANSIENT and (call.repeatable or not answer.effect_unknown)
-
-
-def _sub_request(place: int, call: Call) -> dict[str, Any]:
-    headers = {"Prefer": _PREFER, "client-request-id": str(uuid.uuid4())}
-    request: dict[str, Any] = {"id": str(place), "method": call.method, "url": call.path, "headers": headers}
-    if call.body is not None:
-        headers["Content-Type"] = "application/json"
-        request["body"] = call.body
-    return request
-
-
-def _read(response: requests.Response) -> Answer:
-    try:
-        body = msgspec.json.decode(response.content) if response.content else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        if response.ok:  # a gateway's page in place of Graph's answer
-            return Answer(status=NO_ANSWER, code=ANSWER_LOST)
-        body = None
-    return _answer(response.status_code, response.headers, body)
-
-
-def _answer(status: int, headers: Mapping[str, str], body: Any) -> Answer:
-    named = {name.lower(): value for name, value in headers.items()}
-    request_id = named.get("request-id", "")
-    return Answer(
-        status=status,
-        code=error_code(body),
-        request_id=request_id if re.fullmatch(r"[0-9A-Za-z-]{1,64}", request_id) else None,
-        retry_after=parse_retry_after(named.get("retry-after"), now=datetime.now(UTC)),
-        body=body,
-    )
-
-
-def _never_connected(error: requests.RequestException) -> bool:
-    if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
-        return True
-    cause = error.args[0] if error.args else None
-    if isinstance(cause, urllib3.exceptions.ClosedPoolError):  # another thread met a 503 and dropped the connections
-        return True
-    return isinstance(getattr(cause, "reason", None), urllib3.exceptions.NewConnectionError)
-
-
-def _mapping(body: Any) -> Mapping[str, Any]:
-    return body if isinstance(body, dict) else {}
-
-
-def _entries(answer: Answer, what: str) -> list[dict[str, Any]]:
-    entries = _mapping(answer.body).get("value")
-    if not isinstance(entries, list):
-        raise RetryError(f"{what}: Graph's answer is no list")
-    return entries
-
 
 def _id_of(answer: Answer) -> str | None:
-    value = _mapping(answer.body).get("id")
+    value = answer.fields.get("id")
     return value if isinstance(value, str) and value else None
 
 
 def _upload_url(answer: Answer) -> str:
-    url = str(_mapping(answer.body).get("uploadUrl"))
+    url = str(answer.fields.get("uploadUrl"))
     if not url.startswith("https://"):
         raise RetryError("an upload session was opened: Graph gave no https address for it")
     return url
@@ -754,7 +515,7 @@ def _upload_url(answer: Answer) -> str:
 
 def _next_offset(answer: Answer) -> int | None:
     """Return where an upload goes on; Outlook gives ``["2097152"]``, other services ``["2097152-"]``."""
-    body = {name.lower(): value for name, value in _mapping(answer.body).items()}
+    body = {name.lower(): value for name, value in answer.fields.items()}
     ranges = body.get("nextexpectedranges") or [""]
     found = re.match(r"[0-9]{1,12}", str(ranges[0]))
     return int(found[0]) if found else None
@@ -771,10 +532,6 @@ def _exactly(source: BinaryIO, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _quoted(value: str) -> str:
-    return quote(value, safe="")
-
-
 def _literal(value: str) -> str:
     """Return a text for use between OData's quotes (OData 4.01 URL conventions, 5.1.1.6.1)."""
     return value.replace("'", "''")
@@ -785,7 +542,7 @@ def _property_is(name: str = "id") -> str:
 
 
 def _message_path(mailbox_id: str, message_id: str) -> str:
-    return f"/users/{_quoted(mailbox_id)}/messages/{_quoted(message_id)}"
+    return f"/users/{quoted(mailbox_id)}/messages/{quoted(message_id)}"
 
 
 def _groups(values: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -799,7 +556,7 @@ def _is_address(text: str) -> bool:
 def _user_call(address: str) -> Call:
     text = _literal(address)
     condition = f"proxyAddresses/any(p:p eq 'smtp:{text}') or userPrincipalName eq '{text}' or mail eq '{text}'"
-    return get(f"/users?$filter={_quoted(condition)}&$select=id,userPrincipalName,mail,proxyAddresses")
+    return get(f"/users?$filter={quoted(condition)}&$select=id,userPrincipalName,mail,proxyAddresses")
 
 
 def _directory_failure(answer: Answer) -> ConnectorError:

@@ -1,0 +1,315 @@
+"""Hold the conversation with one tenant's Graph: requests, one by one or twenty in a batch, and their answers.
+
+What to do about an answer is `core/graph_errors.py`'s to say; here it is done, as far as sending again and waiting go.
+No answer is quoted in an error, and no URL, so that neither a log nor a traceback shows one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import requests
+import urllib3
+
+from o2_connector.core.errors import ConnectorError, RetryError, StopError
+from o2_connector.core.graph_errors import (
+    ANSWER_LOST,
+    NO_ANSWER,
+    NOT_SENT,
+    Verdict,
+    effect_unknown,
+    error_code,
+    failure,
+    judge,
+)
+from o2_connector.hooks.graph_login import Access, Login
+from o2_connector.hooks.transport import backoff, is_untrusted, new_session, parse_retry_after
+
+BATCH_LIMIT = 20
+"""Requests in one ``$batch`` (Microsoft Graph, "Combine multiple requests")."""
+
+_PREFER = 'IdType="ImmutableId"'  # ids that survive a move (Microsoft Graph, "Obtain immutable identifiers")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """Describe one request to Graph.
+
+    :param path: below the service root, starting with a slash, quoted, with its query.
+    :param repeatable: whether executing it twice does no more than once; others are never sent again when it is
+        not known whether they were executed.
+    """
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    repeatable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """Hold what Graph answered, or that it did not (`graph_errors.NO_ANSWER`).
+
+    :param code: Graph's error code, where the answer is an error.
+    :param retry_after: seconds.
+    :param body: decoded JSON.
+    """
+
+    status: int
+    code: str | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+    body: Any = None
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether the request was done."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return what to do about it."""
+        return judge(self.status, self.code)
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """Return the body's fields; none where it is no object."""
+        return self.body if isinstance(self.body, dict) else {}
+
+    @property
+    def effect_unknown(self) -> bool:
+        """Tell whether the request may have been executed although this says otherwise."""
+        return effect_unknown(self.status, self.code, retry_after=self.retry_after)
+
+    def entries(self, what: str) -> list[dict[str, Any]]:
+        """Return the entries of a list."""
+        entries = self.fields.get("value")
+        if not isinstance(entries, list):
+            raise RetryError(f"{what}: Graph's answer is no list")
+        return entries
+
+    def failure(self, what: str) -> ConnectorError:
+        """Return the error that this answer calls for."""
+        return failure(
+            what, status=self.status, code=self.code, request_id=self.request_id, retry_after=self.retry_after
+        )
+
+
+def get(path: str) -> Call:
+    """Describe a request that reads."""
+    return Call(method="GET", path=path, repeatable=True)
+
+
+def post(path: str, body: Mapping[str, Any] | None = None, *, repeatable: bool = False) -> Call:
+    """Describe a request that makes something."""
+    return Call(method="POST", path=path, body=body, repeatable=repeatable)
+
+
+def quoted(value: str) -> str:
+    """Return a value, an id for one, as one part of a path."""
+    return quote(value, safe="")
+
+
+class GraphRequests:
+    """Send requests to one tenant's Graph, again while that is safe and may help.
+
+    Threads may share one: the session keeps them their connections, the login guards its token, and nothing else is
+    kept from one request to the next. A thread that waits holds up no other.
+
+    After a 429, a 503 and their like a request is sent again, never sooner than Retry-After says, while its deadline
+    allows; one that is not repeatable only where Graph cannot have executed it. What is no success even then comes
+    back as an :class:`Answer`, for the caller to judge. Raised is what concerns every request and no wait heals
+    (:class:`StopError`): a login that is refused, a certificate that does not verify.
+
+    :param patience_seconds: how long one request is tried.
+    :param settle_seconds: how long :meth:`settle` waits.
+    :param sleep: waits, in seconds.
+    :param clock: counts seconds, from any start.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        patience_seconds: float,
+        settle_seconds: float,
+        sleep: Callable[[float], None],
+        clock: Callable[[], float],
+    ) -> None:
+        # At DEBUG urllib3 logs each request's URL, and that of an upload session is a key to a mailbox
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
+        self.session = new_session(ca_file=access.ca_file)
+        self.login = Login(access, new_session(ca_file=access.ca_file))
+        self.sleep = sleep
+        self._access = access
+        self._patience_seconds = patience_seconds
+        self._settle_seconds = settle_seconds
+        self._clock = clock
+
+    def batch(self, calls: Sequence[Call]) -> list[Answer]:
+        """Send up to 20 requests as one and return their answers in the same order.
+
+        Each is sent again by itself, when it may be, after the longest Retry-After among them. Answers that are still
+        no success then are returned as they are: the caller judges.
+        """
+        if len(calls) > BATCH_LIMIT:
+            raise ValueError(f"a batch takes {BATCH_LIMIT} requests, not {len(calls)}")
+        answers: dict[int, Answer] = {}
+        waiting = dict(enumerate(calls))
+        deadline = self.deadline()
+        for attempt in itertools.count():
+            answers |= self._batch_once(waiting, deadline)
+            waiting = {place: call for place, call in waiting.items() if _may_repeat(call, answers[place])}
+            longest = max((answers[place].retry_after or 0.0 for place in waiting), default=0.0)
+            if not (waiting and self.wait(backoff(attempt, retry_after=longest), deadline)):
+                break
+        return [answers[place] for place in range(len(calls))]
+
+    def _batch_once(self, calls: Mapping[int, Call], deadline: float) -> dict[int, Answer]:
+        body = {"requests": [_sub_request(place, call) for place, call in calls.items()]}
+        whole = self.send(post("/$batch", body, repeatable=all(call.repeatable for call in calls.values())), deadline)
+        if not whole.ok:
+            return dict.fromkeys(calls, whole)
+        answers = dict.fromkeys(calls, Answer(status=NO_ANSWER, code=ANSWER_LOST))
+        for entry in whole.fields.get("responses") or ():
+            place = int(entry["id"]) if str(entry.get("id")).isdecimal() else -1
+            if place in answers:
+                answers[place] = _answer(int(entry["status"]), entry.get("headers") or {}, entry.get("body"))
+        return answers
+
+    def listed(self, path: str, what: str) -> Iterator[dict[str, Any]]:
+        """Yield the entries of a list over all of its pages."""
+        seen = set()
+        following: str | None = path
+        while following is not None:
+            if following in seen:
+                raise RetryError(f"{what}: Graph gave the same page twice")
+            seen.add(following)
+            answer = self.send(get(following), self.deadline())
+            if not answer.ok:
+                raise answer.failure(what)
+            yield from answer.entries(what)
+            link = answer.fields.get("@odata.nextLink")
+            following = None if link is None else self._below_root(str(link))
+
+    def _below_root(self, link: str) -> str:
+        root = self._access.graph_url
+        if not link.startswith(f"{root}/"):  # the token goes to the configured Graph alone
+            raise StopError("Graph's next page lies on another host; check graph_url")
+        return link.removeprefix(root)
+
+    def send(self, call: Call, deadline: float) -> Answer:
+        """Send a request, again while that is safe and may help, and return the last answer."""
+        url = self._access.graph_url + call.path
+        data = None if call.body is None else msgspec.json.encode(call.body)
+        attempt = 0
+        answer = self._attempt_with_token(call.method, url, data)
+        if answer.status == HTTPStatus.UNAUTHORIZED:  # revoked before its time: a fresh token, once
+            self.login.forget()
+            answer = self._attempt_with_token(call.method, url, data)
+        while _may_repeat(call, answer) and self.wait(backoff(attempt, retry_after=answer.retry_after), deadline):
+            attempt += 1
+            answer = self._attempt_with_token(call.method, url, data)
+        return answer
+
+    def _attempt_with_token(self, method: str, url: str, data: bytes | None) -> Answer:
+        try:
+            token = self.login.token()
+        except RetryError as error:
+            return Answer(status=NO_ANSWER, code=NOT_SENT, retry_after=error.retry_after)
+        headers = {"Authorization": f"Bearer {token}", "Prefer": _PREFER, "client-request-id": str(uuid.uuid4())}
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        return self.attempt(method, url, data=data, headers=headers)
+
+    def attempt(self, method: str, url: str, *, data: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """Send one request once; a connection that fails is an answer too (its error would quote the URL)."""
+        untrusted = False
+        code = ANSWER_LOST
+        try:
+            response = self.session.request(method, url, data=data, headers=headers)
+        except requests.TooManyRedirects as error:  # the session follows none
+            return Answer(status=HTTPStatus.FOUND if error.response is None else error.response.status_code)
+        except requests.RequestException as error:
+            untrusted = is_untrusted(error)
+            code = NOT_SENT if _never_connected(error) else ANSWER_LOST
+        else:
+            if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+                self.session.close()  # the next try meets another server (Microsoft Graph, "Best practices")
+            return _read(response)
+        if untrusted:
+            raise StopError("Graph's certificate does not verify; name the authority's PEM file as ca_file")
+        return Answer(status=NO_ANSWER, code=code)
+
+    def deadline(self) -> float:
+        """Return when to give up what begins now, by the clock of :meth:`wait`."""
+        return self._clock() + self._patience_seconds
+
+    def is_past(self, deadline: float) -> bool:
+        """Tell whether it is time to give up."""
+        return self._clock() >= deadline
+
+    def settle(self) -> None:
+        """Wait, after an answer was lost, until a write that timed out has landed if it ever will."""
+        self.sleep(self._settle_seconds)
+
+    def wait(self, seconds: float, deadline: float) -> bool:
+        """Wait, and return whether there was time for it."""
+        if self._clock() + seconds > deadline:
+            return False
+        self.sleep(seconds)
+        return True
+
+
+def _may_repeat(call: Call, answer: Answer) -> bool:
+    return answer.verdict is Verdict.TRANSIENT and (call.repeatable or not answer.effect_unknown)
+
+
+def _sub_request(place: int, call: Call) -> dict[str, Any]:
+    headers = {"Prefer": _PREFER, "client-request-id": str(uuid.uuid4())}
+    request: dict[str, Any] = {"id": str(place), "method": call.method, "url": call.path, "headers": headers}
+    if call.body is not None:
+        headers["Content-Type"] = "application/json"
+        request["body"] = call.body
+    return request
+
+
+def _read(response: requests.Response) -> Answer:
+    try:
+        body = msgspec.json.decode(response.content) if response.content else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        if response.ok:  # a gateway's page in place of Graph's answer
+            return Answer(status=NO_ANSWER, code=ANSWER_LOST)
+        body = None
+    return _answer(response.status_code, response.headers, body)
+
+
+def _answer(status: int, headers: Mapping[str, str], body: Any) -> Answer:
+    named = {name.lower(): value for name, value in headers.items()}
+    request_id = named.get("request-id", "")
+    return Answer(
+        status=status,
+        code=error_code(body),
+        request_id=request_id if re.fullmatch(r"[0-9A-Za-z-]{1,64}", request_id) else None,
+        retry_after=parse_retry_after(named.get("retry-after"), now=datetime.now(UTC)),
+        body=body,
+    )
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
+        return True
+    cause = error.args[0] if error.args else None
+    if isinstance(cause, urllib3.exceptions.ClosedPoolError):  # another thread met a 503 and dropped the connections
+        return True
+    return isinstance(getattr(cause, "reason", None), urllib3.exceptions.NewConnectionError)
