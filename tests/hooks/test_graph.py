@@ -32,15 +32,9 @@ from cryptography.x509.oid import NameOID
 
 from o2_connector.core.errors import IntegrityError, ItemError, MailboxError, RetryError, StopError
 from o2_connector.core.naming import FOLDER_NAME, ITEM_PROPERTY, UNFINISHED_CATEGORY
-from o2_connector.hooks.graph import (
-    CHUNK,
-    INLINE_LIMIT,
-    REQUEST_LIMIT,
-    Attachment,
-    GraphHook,
-    create_call,
-)
+from o2_connector.hooks.graph import GraphHook, create_call
 from o2_connector.hooks.graph_requests import Call, get, post
+from o2_connector.hooks.graph_upload import CHUNK, INLINE_LIMIT, REQUEST_LIMIT, Attachment
 from sandbox.graph.programs import messages as messages_of
 from sandbox.server import Sandbox, running
 from sandbox.tls import Certificates, certificates

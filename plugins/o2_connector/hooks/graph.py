@@ -6,64 +6,26 @@ neither a log nor a traceback shows one.
 
 from __future__ import annotations
 
-import base64
 import itertools
 import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, BinaryIO
+from typing import Any
 
-import msgspec
 import requests
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from o2_connector.core.errors import ConnectorError, IntegrityError, ItemError, RetryError, StopError
+from o2_connector.core.errors import ConnectorError, ItemError, RetryError, StopError
 from o2_connector.core.graph_errors import Verdict, failure
 from o2_connector.core.naming import ITEM_PROPERTY, UNFINISHED_CATEGORY
 from o2_connector.hooks.graph_login import Access, read_access
 from o2_connector.hooks.graph_requests import BATCH_LIMIT, Answer, Call, GraphRequests, get, post, quoted
+from o2_connector.hooks.graph_upload import SESSION_LIMIT, Attachment, attach, compose
 from o2_connector.hooks.transport import backoff
-
-INLINE_LIMIT = 2_621_440
-"""Bytes of attachments and body that go with the create: as base64 they stay below the 4 MB of a whole request."""
-
-REQUEST_LIMIT = 4 * 1024 * 1024
-"""Bytes of a whole request. An attachment that does not fit in one needs an upload session; the documented border of
-3 MB is this one seen through base64 (Microsoft Graph, "Attach large files to messages"; measured to be 3,145,611 bytes
-in microsoftgraph/msgraph-sdk-java#52). A session below it is refused."""
-
-SESSION_LIMIT = 150 * 1024 * 1024
-"""Bytes of the largest attachment that an upload session takes (same page)."""
-
-CHUNK = 3_932_160
-"""Bytes of a chunk: below the 4 MB of a request, and a multiple of 320 KiB, which some storage behind Graph wants."""
-
-_SESSIONS = 3
-_YOUNG_WAITS = (0.75, 1.5, 3.0, 5.0, 5.0)
-"""Seconds between tries while Graph answers 404 about a message that was created a moment ago."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Attachment:
-    """Describe a file that goes with a message; its bytes are read when they are sent.
-
-    :param size: bytes.
-    :param content_id: what the body refers to it by, where it is shown in the body.
-    :param open: gives a stream of exactly `size` bytes, as often as asked.
-    """
-
-    name: str
-    content_type: str
-    size: int
-    content_id: str | None
-    is_inline: bool
-    open: Callable[[], AbstractContextManager[BinaryIO]]
 
 
 def create_call(mailbox_id: str, folder_id: str, message: Mapping[str, Any]) -> Call:
@@ -77,56 +39,6 @@ def item_id_of(message: Mapping[str, Any]) -> str | None:
         if str(entry.get("id")).casefold() == ITEM_PROPERTY.casefold():  # Graph gives the GUID back in its own case
             return str(entry.get("value"))
     return None
-
-
-def compose(
-    message: Mapping[str, Any], attachments: Sequence[Attachment]
-) -> tuple[dict[str, Any], tuple[Attachment, ...]]:
-    """Return the body to create a message with, and the attachments that have to follow.
-
-    Attachments go with the create, in their order, while they fit. Where any follows, the message bears
-    `UNFINISHED_CATEGORY`.
-    """
-    body = dict(message)
-    room = INLINE_LIMIT - len(msgspec.json.encode(message))
-    inline: list[dict[str, Any]] = []
-    following: list[Attachment] = []
-    for attachment in attachments:
-        if attachment.size <= room:
-            room -= attachment.size
-            inline.append(file_attachment(attachment))
-        else:
-            following.append(attachment)
-    if inline:
-        body["attachments"] = inline
-    if following:
-        body["categories"] = [*message.get("categories", ()), UNFINISHED_CATEGORY]
-    return body, tuple(following)
-
-
-def file_attachment(attachment: Attachment) -> dict[str, Any]:
-    """Return an attachment with its bytes as Graph's JSON."""
-    with attachment.open() as source:
-        data = _exactly(source, attachment.size)
-        if source.read(1):
-            raise IntegrityError("an attachment is longer than its record says")
-    return {**_without_bytes(attachment), "contentBytes": base64.b64encode(data).decode("ascii")}
-
-
-def fits_one_request(attachment: Attachment) -> bool:
-    """Tell whether an attachment can be added without an upload session."""
-    around = len(msgspec.json.encode({**_without_bytes(attachment), "contentBytes": ""}))
-    return around + (attachment.size + 2) // 3 * 4 <= REQUEST_LIMIT
-
-
-def _without_bytes(attachment: Attachment) -> dict[str, Any]:
-    return {
-        "@odata.type": "#microsoft.graph.fileAttachment",
-        "name": attachment.name,
-        "contentType": attachment.content_type,
-        "isInline": attachment.is_inline,
-        **({"contentId": attachment.content_id} if attachment.content_id else {}),
-    }
 
 
 class GraphHook(BaseHook):
@@ -348,8 +260,7 @@ class GraphHook(BaseHook):
             return message_id
         try:
             for already, attachment in enumerate(following, start=len(attachments) - len(following)):
-                attach = self._attach if fits_one_request(attachment) else self._attach_large
-                attach(_message_path(mailbox_id, message_id), attachment, already)
+                attach(self.graph, _message_path(mailbox_id, message_id), attachment, already)
             self._finish(mailbox_id, message_id, message)
         except Exception:  # also when the attachment's bytes cannot be had
             self._remove_after_failure(mailbox_id, message_id)
@@ -372,104 +283,6 @@ class GraphHook(BaseHook):
                 return found
             if self.graph.is_past(deadline):
                 raise RetryError("a message was created: the answer was lost, and the message is not there")
-
-    def _attach(self, message_path: str, attachment: Attachment, already: int) -> None:
-        """Add an attachment that fits one request to a message that has `already` so many."""
-        what = "an attachment was added"
-        call = post(f"{message_path}/attachments", file_attachment(attachment))
-        deadline = self.graph.deadline()
-        while True:
-            answer = self._send_about_new(call, deadline)
-            if answer.ok:
-                return
-            if not answer.effect_unknown:
-                raise answer.failure(what)
-            self.graph.settle()
-            if self._attached(message_path) > already:
-                return
-            if self.graph.is_past(deadline):
-                raise answer.failure(what)
-
-    def _attach_large(self, message_path: str, attachment: Attachment, already: int) -> None:
-        """Add an attachment of any size through an upload session."""
-        item = {
-            "attachmentType": "file",
-            "name": attachment.name,
-            "size": attachment.size,
-            "contentType": attachment.content_type,
-            "isInline": attachment.is_inline,
-            **({"contentId": attachment.content_id} if attachment.content_id else {}),
-        }
-        # A session that nobody uses adds nothing and expires
-        call = post(f"{message_path}/attachments/createUploadSession", {"AttachmentItem": item}, repeatable=True)
-        for _ in range(_SESSIONS):
-            answer = self._send_about_new(call, self.graph.deadline())
-            if not answer.ok:
-                raise answer.failure("an upload session was opened")
-            if self._upload(_upload_url(answer), attachment):
-                return
-            # The session is over and did not say how: the answer to its last chunk may be what was lost
-            self.graph.settle()
-            if self._attached(message_path) > already:
-                return
-        raise RetryError(f"an attachment was uploaded: {_SESSIONS} sessions ended before it was complete")
-
-    def _upload(self, url: str, attachment: Attachment) -> bool:
-        """Send an attachment's bytes in order; return whether Graph said that it has them all."""
-        with attachment.open() as source:
-            first = 0
-            while first < attachment.size:
-                chunk = _exactly(source, min(CHUNK, attachment.size - first))
-                end = first + len(chunk)
-                while first < end:
-                    reached = self._put(url, chunk[first - end :], first, attachment.size)
-                    if reached is None or not first < reached <= end:
-                        return False
-                    first = reached
-            if source.read(1):
-                raise IntegrityError("an attachment is longer than its record says")
-        return True
-
-    def _put(self, url: str, data: bytes, first: int, size: int) -> int | None:
-        """Send a part of an attachment; return the offset that Graph waits for next, None when the session is over."""
-        headers = {
-            "Content-Type": "application/octet-stream",
-            "Content-Range": f"bytes {first}-{first + len(data) - 1}/{size}",
-        }
-        deadline = self.graph.deadline()
-        attempt = 0
-        answer = self.graph.attempt("PUT", url, data=data, headers=headers)
-        while answer.verdict is Verdict.TRANSIENT:
-            if not self.graph.wait(backoff(attempt, retry_after=answer.retry_after), deadline):
-                raise answer.failure("a part of an attachment was uploaded")
-            attempt += 1
-            state = self.graph.attempt("GET", url, data=None, headers={})
-            if state.ok and _next_offset(state) != first:  # the part, or some of it, had arrived
-                return _next_offset(state)
-            answer = self.graph.attempt("PUT", url, data=data, headers=headers)
-        if answer.status == HTTPStatus.CREATED:
-            return size
-        if answer.ok:
-            return _next_offset(answer)
-        # A session that ended, or after a lost answer a refusal, which says that the part is there already
-        if attempt or answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
-            return None
-        raise answer.failure("a part of an attachment was uploaded")
-
-    def _send_about_new(self, call: Call, deadline: float) -> Answer:
-        """Send a request about a message that was created a moment ago, which not every server knows yet."""
-        for pause in _YOUNG_WAITS:
-            answer = self.graph.send(call, deadline)
-            if answer.status != HTTPStatus.NOT_FOUND:
-                return answer
-            self.graph.sleep(pause)
-        answer = self.graph.send(call, deadline)
-        if answer.status == HTTPStatus.NOT_FOUND:
-            raise RetryError("a message that was just created is not there")
-        return answer
-
-    def _attached(self, message_path: str) -> int:
-        return sum(1 for _ in self.graph.listed(f"{message_path}/attachments?$select=id", "attachments were counted"))
 
     def _finish(self, mailbox_id: str, message_id: str, message: Mapping[str, Any]) -> None:
         categories = {"categories": list(message.get("categories", ()))}
@@ -504,32 +317,6 @@ class GraphHook(BaseHook):
 def _id_of(answer: Answer) -> str | None:
     value = answer.fields.get("id")
     return value if isinstance(value, str) and value else None
-
-
-def _upload_url(answer: Answer) -> str:
-    url = str(answer.fields.get("uploadUrl"))
-    if not url.startswith("https://"):
-        raise RetryError("an upload session was opened: Graph gave no https address for it")
-    return url
-
-
-def _next_offset(answer: Answer) -> int | None:
-    """Return where an upload goes on; Outlook gives ``["2097152"]``, other services ``["2097152-"]``."""
-    body = {name.lower(): value for name, value in answer.fields.items()}
-    ranges = body.get("nextexpectedranges") or [""]
-    found = re.match(r"[0-9]{1,12}", str(ranges[0]))
-    return int(found[0]) if found else None
-
-
-def _exactly(source: BinaryIO, size: int) -> bytes:
-    parts = []
-    missing = size
-    while missing and (part := source.read(missing)):
-        parts.append(part)
-        missing -= len(part)
-    if missing:
-        raise IntegrityError("an attachment is shorter than its record says")
-    return b"".join(parts)
 
 
 def _literal(value: str) -> str:

@@ -233,7 +233,10 @@ class GraphRequests:
         return self.attempt(method, url, data=data, headers=headers)
 
     def attempt(self, method: str, url: str, *, data: bytes | None, headers: Mapping[str, str]) -> Answer:
-        """Send one request once; a connection that fails is an answer too (its error would quote the URL)."""
+        """Send one request once, with these headers alone: no token, for it is not every URL's to know.
+
+        A connection that fails is an answer too (its error would quote the URL).
+        """
         untrusted = False
         code = ANSWER_LOST
         try:

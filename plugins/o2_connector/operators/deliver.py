@@ -22,7 +22,8 @@ from o2_connector.core.ledger import Delivery, Packed, Receipt, read_deliveries
 from o2_connector.core.manifest import Shard, StagedObject, from_xcom
 from o2_connector.core.naming import FOLDER_NAME
 from o2_connector.core.outcomes import Cause, Outcome
-from o2_connector.hooks.graph import Attachment, GraphHook
+from o2_connector.hooks.graph import GraphHook
+from o2_connector.hooks.graph_upload import Attachment
 from o2_connector.hooks.staging import StagingHook
 from o2_connector.operators.receipts import delivered_before, receipts_of
 
