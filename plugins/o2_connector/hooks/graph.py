@@ -1,16 +1,15 @@
 """Talk to the Microsoft Graph of one tenant: its directory, and the archive folder of its mailboxes.
 
-No address stands in a URL (look-ups go through ``$batch``, in the body) and no answer is quoted in an error, so that
-neither a log nor a traceback shows one.
+The hook says what the archive asks of them; how Graph is asked is `graph_requests`, how its directory is read
+`graph_directory`, and how attachments get into a message `graph_upload`.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any
@@ -22,8 +21,9 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from o2_connector.core.errors import ConnectorError, ItemError, RetryError, StopError
 from o2_connector.core.graph_errors import Verdict, failure
 from o2_connector.core.naming import ITEM_PROPERTY, UNFINISHED_CATEGORY
+from o2_connector.hooks.graph_directory import choose_users, distinct_addresses, probe_mailboxes
 from o2_connector.hooks.graph_login import Access, read_access
-from o2_connector.hooks.graph_requests import BATCH_LIMIT, Answer, Call, GraphRequests, get, post, quoted
+from o2_connector.hooks.graph_requests import Answer, Call, GraphRequests, literal, post, quoted
 from o2_connector.hooks.graph_upload import SESSION_LIMIT, Attachment, attach, compose
 from o2_connector.hooks.transport import backoff
 
@@ -129,45 +129,14 @@ class GraphHook(BaseHook):
         can be opened has no say in which user it is: a mailbox that Graph refuses is returned all the same, so that
         its items fail there with the cause and never go to somebody else.
         """
-        asked = sorted({address.strip().lower() for address in addresses if _is_address(address.strip())})
-        chosen: dict[str, str] = {}
-        for address, found in zip(asked, self._look_up(asked), strict=True):
-            if (user := _best(found, address)) is not None:
-                chosen[address] = user["id"]
-        existing = self._with_mailbox(set(chosen.values()))
-        mailboxes = {address: user_id for address, user_id in chosen.items() if user_id in existing}
+        asked = distinct_addresses(addresses)
+        chosen = choose_users(self.graph, asked)
+        opened, refused = probe_mailboxes(self.graph, set(chosen.values()))
+        if refused:
+            self.log.warning("Graph refuses %d mailboxes: they lie outside of the application's scope", len(refused))
+        mailboxes = {address: user_id for address, user_id in chosen.items() if user_id in opened | refused}
         self.log.info("%d of %d addresses lead to a mailbox", len(mailboxes), len(asked))
         return mailboxes
-
-    def _look_up(self, asked: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-        for group in _groups(asked):
-            for answer in self.graph.batch([_user_call(address) for address in group]):
-                if not answer.ok:
-                    raise _directory_failure(answer)
-                yield answer.entries("a user was looked up")
-
-    def _with_mailbox(self, user_ids: Collection[str]) -> set[str]:
-        """Return which users have a mailbox, be it one that Graph refuses to open.
-
-        :raises StopError: when it refuses every one of several: that is no scope but a permission that is missing.
-        """
-        existing = set()
-        refused = 0
-        for group in _groups(sorted(user_ids)):
-            calls = [get(f"/users/{quoted(user_id)}/mailFolders/inbox?$select=id") for user_id in group]
-            for user_id, answer in zip(group, self.graph.batch(calls), strict=True):
-                if answer.ok:
-                    existing.add(user_id)
-                elif answer.status == HTTPStatus.FORBIDDEN:
-                    existing.add(user_id)
-                    refused += 1
-                elif answer.status != HTTPStatus.NOT_FOUND and answer.verdict is not Verdict.MAILBOX:
-                    raise _directory_failure(answer)
-        if refused == len(user_ids) > 1:
-            raise StopError("Graph refuses every mailbox; grant Mail.ReadWrite, or mend the application's scope")
-        if refused:
-            self.log.warning("Graph refuses %d mailboxes: they lie outside of the application's scope", refused)
-        return existing
 
     # The archive folder
 
@@ -224,7 +193,7 @@ class GraphHook(BaseHook):
 
         What a killed import left of it without all of its attachments is removed and not returned.
         """
-        has_value = f"{_property_is('ep/id')} and ep/value eq '{_literal(item_id)}'"
+        has_value = f"{_property_is('ep/id')} and ep/value eq '{literal(item_id)}'"
         path = (
             f"/users/{quoted(mailbox_id)}/messages?$select=id,categories"
             f"&$filter={quoted(f'singleValueExtendedProperties/any(ep: {has_value})')}"
@@ -286,10 +255,8 @@ class GraphHook(BaseHook):
 
     def _finish(self, mailbox_id: str, message_id: str, message: Mapping[str, Any]) -> None:
         categories = {"categories": list(message.get("categories", ()))}
-        path = _message_path(mailbox_id, message_id)
-        answer = self.graph.send(
-            Call(method="PATCH", path=path, body=categories, repeatable=True), self.graph.deadline()
-        )
+        call = Call(method="PATCH", path=_message_path(mailbox_id, message_id), body=categories, repeatable=True)
+        answer = self.graph.send(call, self.graph.deadline())
         if not answer.ok:
             raise answer.failure("a message was marked as complete")
 
@@ -319,57 +286,9 @@ def _id_of(answer: Answer) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _literal(value: str) -> str:
-    """Return a text for use between OData's quotes (OData 4.01 URL conventions, 5.1.1.6.1)."""
-    return value.replace("'", "''")
-
-
 def _property_is(name: str = "id") -> str:
     return f"{name} eq '{ITEM_PROPERTY}'"
 
 
 def _message_path(mailbox_id: str, message_id: str) -> str:
     return f"/users/{quoted(mailbox_id)}/messages/{quoted(message_id)}"
-
-
-def _groups(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (values[start : start + BATCH_LIMIT] for start in range(0, len(values), BATCH_LIMIT))
-
-
-def _is_address(text: str) -> bool:
-    return re.fullmatch(r"[^\s@\x00-\x1f]{1,64}@[^\s@\x00-\x1f]{1,255}", text) is not None
-
-
-def _user_call(address: str) -> Call:
-    text = _literal(address)
-    condition = f"proxyAddresses/any(p:p eq 'smtp:{text}') or userPrincipalName eq '{text}' or mail eq '{text}'"
-    return get(f"/users?$filter={quoted(condition)}&$select=id,userPrincipalName,mail,proxyAddresses")
-
-
-def _directory_failure(answer: Answer) -> ConnectorError:
-    if answer.status == HTTPStatus.FORBIDDEN:
-        return StopError("Graph refuses to look up users; grant the application permission User.Read.All")
-    if answer.verdict in {Verdict.TRANSIENT, Verdict.STOP}:
-        return answer.failure("a user was looked up")
-    return StopError(f"a user was looked up: {answer.status} {answer.code or ''}; this connector does not know why")
-
-
-def _best(users: Sequence[Mapping[str, Any]], address: str) -> Mapping[str, Any] | None:
-    """Return the one user whom an address fits best; None when it fits nobody, or two equally well."""
-    for fits in (_has_proxy, _has_principal_name, _has_mail):
-        fitting = [user for user in users if fits(user, address)]
-        if fitting:
-            return fitting[0] if len(fitting) == 1 else None
-    return None
-
-
-def _has_proxy(user: Mapping[str, Any], address: str) -> bool:
-    return any(str(proxy).lower() == f"smtp:{address}" for proxy in user.get("proxyAddresses") or ())
-
-
-def _has_principal_name(user: Mapping[str, Any], address: str) -> bool:
-    return str(user.get("userPrincipalName")).lower() == address
-
-
-def _has_mail(user: Mapping[str, Any], address: str) -> bool:
-    return str(user.get("mail")).lower() == address

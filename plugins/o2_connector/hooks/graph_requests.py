@@ -1,7 +1,7 @@
 """Hold the conversation with one tenant's Graph: requests, one by one or twenty in a batch, and their answers.
 
 What to do about an answer is `core/graph_errors.py`'s to say; here it is done, as far as sending again and waiting go.
-No answer is quoted in an error, and no URL, so that neither a log nor a traceback shows one.
+No answer and no URL is quoted in an error, so that neither a log nor a traceback shows one.
 """
 
 from __future__ import annotations
@@ -118,6 +118,11 @@ def post(path: str, body: Mapping[str, Any] | None = None, *, repeatable: bool =
 def quoted(value: str) -> str:
     """Return a value, an id for one, as one part of a path."""
     return quote(value, safe="")
+
+
+def literal(value: str) -> str:
+    """Return a text for use between OData's quotes (OData 4.01 URL conventions, 5.1.1.6.1)."""
+    return value.replace("'", "''")
 
 
 class GraphRequests:
