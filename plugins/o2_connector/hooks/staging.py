@@ -12,7 +12,6 @@ and on a local disk the name is visible before the bytes are.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import io
 import logging
@@ -34,6 +33,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from o2_connector.core.errors import ConnectorError, IntegrityError, RetryError, StopError
 from o2_connector.core.manifest import StagedObject
+from o2_connector.hooks.staging_errors import ObjectMissing, raise_for_disk, translated
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, ObjectStoragePath
@@ -99,7 +99,7 @@ class StagedWriter:
         try:
             self._spool.write(data)
         except OSError as error:
-            _raise_for_disk(error, "spooling an object")
+            raise_for_disk(error, "spooling an object")
         self._digest.update(data)
         self.size += len(data)
         return len(data)
@@ -129,7 +129,7 @@ class _VerifiedSource(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with _translated(f"reading {self._staged.name}"):
+        with translated(f"reading {self._staged.name}"):
             data = self._source.read(len(buffer))
         self._digest.update(data)
         self._size += len(data)
@@ -195,7 +195,7 @@ class StagingHook(BaseHook):
                     f" sha256 {sha256} came; nothing was staged"
                 )
             staged = StagedObject(name=f"{stem}{sha256}{suffix}", sha256=sha256, size=writer.size)
-            with _translated(f"writing {staged.name}"):
+            with translated(f"writing {staged.name}"):
                 spool.flush()
                 if self._directory is None:
                     self._seal_remote(Path(spool.name), staged)
@@ -208,16 +208,16 @@ class StagingHook(BaseHook):
         """Return an object's bytes, or None where there is no object of this name."""
         path = self._path(name)
         try:
-            with _translated(f"looking up {name}"):
+            with translated(f"looking up {name}"):
                 info = path.fs.info(path.path, refresh=True)
-        except _Missing:
+        except ObjectMissing:
             return None
         return int(info["size"]) if info["type"] == "file" else None
 
     @contextmanager
     def reader(self, staged: StagedObject) -> Iterator[BinaryIO]:
         """Stream an object in constant memory; its end is not handed out unless digest and size are right."""
-        with _translated(f"opening {staged.name}"):
+        with translated(f"opening {staged.name}"):
             path: Any = self._path(staged.name)
             source = path.open("rb", block_size=BLOCK)
         with io.BufferedReader(_VerifiedSource(source, staged), BLOCK // 4) as reader:
@@ -229,7 +229,7 @@ class StagingHook(BaseHook):
         with self.reader(staged) as reader:
             if self._directory is None:
                 with tempfile.NamedTemporaryFile(prefix="o2-staged-") as copy:
-                    with _translated(f"copying {staged.name} to this worker's disk"):
+                    with translated(f"copying {staged.name} to this worker's disk"):
                         shutil.copyfileobj(reader, copy, BLOCK)
                         copy.flush()
                     yield Path(copy.name)
@@ -244,7 +244,7 @@ class StagingHook(BaseHook):
         if folder:
             check_name(folder)
         root = self.get_conn()
-        with _translated(f"listing {prefix or 'everything'}"):
+        with translated(f"listing {prefix or 'everything'}"):
             if self._directory is None:
                 below = len(root.path.rstrip("/")) + 1
                 found = [name[below:] for name in root.fs.find((root / folder).path if folder else root.path)]
@@ -325,7 +325,7 @@ class StagingHook(BaseHook):
 
         if self._directory is None:
             return self._azure_root()
-        with _translated(f"making {self._directory}"):
+        with translated(f"making {self._directory}"):
             self._directory.mkdir(parents=True, exist_ok=True)
         return ObjectStoragePath(f"file://{self._directory}")
 
@@ -345,7 +345,7 @@ class StagingHook(BaseHook):
             check_name(prefix)
         # It writes the headers of every request at INFO; the Azure provider's own hook silences it in the same way.
         logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
-        with _translated(f"opening container {container}"):
+        with translated(f"opening container {container}"):
             # Airflow keeps a file system by connection id as long as a process lives; this one knows the connection
             # as it is now, with what adlfs cannot find in it by itself.
             store = attach("abfs", self.staging_conn_id)
@@ -361,7 +361,7 @@ class StagingHook(BaseHook):
     def _spool(self) -> Iterator[Any]:
         """Open the file in which an object grows: beside a local root, so that one link moves it under its name."""
         self.get_conn()
-        with _translated("spooling an object"):
+        with translated("spooling an object"):
             folder = None
             if self._directory is not None:
                 folder = self._directory / SPOOL
@@ -403,10 +403,6 @@ class StagingHook(BaseHook):
             )
 
 
-class _Missing(IntegrityError):
-    """Say that an object that a manifest names is not there."""
-
-
 def _make_container(fs: Any, container: str) -> None:
     from azure.core.exceptions import ResourceExistsError
 
@@ -445,56 +441,3 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    """Raise what went wrong outside as what the caller should do about it."""
-    try:
-        yield
-    except ConnectorError:
-        raise
-    except OSError as error:
-        _raise_for_disk(error, doing)
-    except ValueError as error:
-        raise StopError(f"staging: {doing} failed; correct the staging connection") from error
-    except _azure_errors() as error:
-        _raise_for_azure(error, doing)
-
-
-def _raise_for_disk(error: OSError, doing: str) -> NoReturn:
-    code = errno.errorcode.get(error.errno or 0, type(error).__name__)
-    if isinstance(error, FileNotFoundError):
-        raise _Missing(f"staging: {doing} failed: it is not there") from error
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EOPNOTSUPP):
-        raise StopError(
-            f"staging: {doing} failed ({code}); give the worker's user the right to write there, on a file system"
-            " that knows hard links"
-        ) from error
-    raise RetryError(f"staging: {doing} failed ({code})") from error
-
-
-def _azure_errors() -> tuple[type[Exception], ...]:
-    # Looked up only while an exception passes: importing this module, or working on a directory, loads no Azure.
-    from azure.core.exceptions import AzureError
-
-    return (AzureError,)
-
-
-def _raise_for_azure(error: Exception, doing: str) -> NoReturn:
-    """Sort Azure's answers: https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes."""
-    from azure.core.exceptions import ClientAuthenticationError
-
-    status = getattr(error, "status_code", None)
-    code = getattr(error, "error_code", None) or type(error).__name__
-    code = getattr(code, "value", code)
-    said = f"staging: {doing} failed: {status or 'no answer'} {code}"
-    if status in (401, 403) or isinstance(error, ClientAuthenticationError):
-        raise StopError(
-            f"{said}; give the connection's identity the role Storage Blob Data Contributor on the container,"
-            " and let the account's firewall admit this worker"
-        ) from error
-    # A writer of the same bytes that finishes first takes the blocks of a large object with it.
-    if status is None or status in (408, 409, 429) or status >= 500 or code == "InvalidBlockList":
-        raise RetryError(said) from error
-    raise StopError(f"{said}; correct the staging connection, and see that the container exists") from error
