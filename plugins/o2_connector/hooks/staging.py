@@ -12,7 +12,6 @@ and on a local disk the name is visible before the bytes are.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import logging
 import os
@@ -33,13 +32,11 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from o2_connector.core.errors import ConnectorError, IntegrityError, RetryError, StopError
 from o2_connector.core.manifest import StagedObject
-from o2_connector.hooks.staging_errors import ObjectMissing, raise_for_disk, translated
+from o2_connector.hooks.staging_errors import ObjectMissing, translated
+from o2_connector.hooks.staging_streams import BLOCK, StagedWriter, VerifiedSource
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, ObjectStoragePath
-
-BLOCK = 4 * 1024 * 1024
-"""Bytes that are asked of Azure at a time: memory for one object stays within a few of these."""
 
 PARALLEL_BLOCKS = 4
 """Blocks of one object that are sent to Azure at the same time; adlfs left alone takes thousands."""
@@ -85,77 +82,6 @@ def storage_account(connection: Connection) -> dict[str, Any]:
     return options
 
 
-class StagedWriter:
-    """Take the bytes of one object in order and know their digest and size as they pass."""
-
-    def __init__(self, spool: BinaryIO) -> None:
-        self._spool = spool
-        self._digest = hashlib.sha256()
-        self._staged: StagedObject | None = None
-        self.size = 0
-
-    def write(self, data: bytes) -> int:
-        """Append bytes."""
-        try:
-            self._spool.write(data)
-        except OSError as error:
-            raise_for_disk(error, "spooling an object")
-        self._digest.update(data)
-        self.size += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        """Return the offset of the next byte."""
-        return self.size
-
-    @property
-    def staged(self) -> StagedObject:
-        """Return what the object became; there is nothing to return before the ``with`` block is left."""
-        if self._staged is None:
-            raise RuntimeError("an object is staged when its writer's with block has been left without an error")
-        return self._staged
-
-
-class _VerifiedSource(io.RawIOBase):
-    """Pass an object's bytes on and hold them against its digest and size, before the last of them are handed out."""
-
-    def __init__(self, source: BinaryIO, staged: StagedObject) -> None:
-        self._source = source
-        self._staged = staged
-        self._digest = hashlib.sha256()
-        self._size = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        with translated(f"reading {self._staged.name}"):
-            data = self._source.read(len(buffer))
-        self._digest.update(data)
-        self._size += len(data)
-        if (not data and len(buffer)) or self._size >= self._staged.size:
-            self._verify()
-        buffer[: len(data)] = data
-        return len(data)
-
-    def readall(self) -> bytes:
-        # The inherited one asks for 8 KiB at a time.
-        return b"".join(iter(lambda: self.read(BLOCK) or b"", b""))
-
-    def _verify(self) -> None:
-        found = self._digest.hexdigest()
-        if (self._size, found) != (self._staged.size, self._staged.sha256):
-            raise IntegrityError(
-                f"staging: {self._staged.name} was written as {self._staged.size} bytes with sha256"
-                f" {self._staged.sha256}, but {self._size} bytes with sha256 {found} were read"
-            )
-
-    def close(self) -> None:
-        if not self.closed:
-            self._source.close()
-        super().close()
-
-
 class StagingHook(BaseHook):
     """Write, read and list the objects of staging.
 
@@ -188,7 +114,7 @@ class StagingHook(BaseHook):
         with self._spool() as spool:
             writer = StagedWriter(spool)
             yield writer
-            sha256 = writer._digest.hexdigest()
+            sha256 = writer.sha256
             if expect_sha256 is not None and sha256 != expect_sha256:
                 raise IntegrityError(
                     f"staging: {stem}…{suffix} should have sha256 {expect_sha256}, but {writer.size} bytes with"
@@ -202,7 +128,7 @@ class StagingHook(BaseHook):
                 else:
                     os.fsync(spool.fileno())
                     self._seal_local(Path(spool.name), staged)
-            writer._staged = staged
+            writer.seal(staged)
 
     def size(self, name: str) -> int | None:
         """Return an object's bytes, or None where there is no object of this name."""
@@ -220,7 +146,7 @@ class StagingHook(BaseHook):
         with translated(f"opening {staged.name}"):
             path: Any = self._path(staged.name)
             source = path.open("rb", block_size=BLOCK)
-        with io.BufferedReader(_VerifiedSource(source, staged), BLOCK // 4) as reader:
+        with io.BufferedReader(VerifiedSource(source, staged), BLOCK // 4) as reader:
             yield cast("BinaryIO", reader)
 
     @contextmanager
