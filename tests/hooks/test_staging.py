@@ -23,7 +23,8 @@ from airflow.sdk.io import get_fs
 from o2_connector.core.errors import IntegrityError, RetryError, StopError
 from o2_connector.core.manifest import StagedObject
 from o2_connector.core.report import Detail
-from o2_connector.hooks.staging import ABANDONED_SECONDS, SPOOL, StagingHook, check_name, storage_account
+from o2_connector.hooks.staging import ABANDONED_SECONDS, SPOOL, StagingHook, check_name
+from o2_connector.hooks.staging_azure import storage_account
 from o2_connector.hooks.staging_streams import BLOCK
 from tests.azurite.server import ACCOUNT, KEY, connection_string, running
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import os
 import re
 import shutil
@@ -32,6 +31,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from o2_connector.core.errors import ConnectorError, IntegrityError, RetryError, StopError
 from o2_connector.core.manifest import StagedObject
+from o2_connector.hooks.staging_azure import open_container
 from o2_connector.hooks.staging_errors import ObjectMissing, translated
 from o2_connector.hooks.staging_streams import BLOCK, StagedWriter, VerifiedSource
 
@@ -47,11 +47,8 @@ SPOOL = ".spool"
 ABANDONED_SECONDS = 24 * 3600
 """A spool file that nobody has written to for so long was left by a worker that was killed."""
 
-DEFAULT_CONTAINER = "o2-archive"
-
 _PART = re.compile(r"[A-Za-z0-9_~%=+-][A-Za-z0-9._~%=+-]*", re.ASCII)
 _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?=(\.[a-z]+)?$)")
-_CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}", re.ASCII)
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -67,19 +64,6 @@ def check_name(name: str) -> str:
     if len(name) > 1024 or not all(_PART.fullmatch(part) and len(part) <= 255 for part in parts):
         raise StopError(f"staging: {name!r} is no name for an object; report this as a fault of the connector")
     return name
-
-
-def storage_account(connection: Connection) -> dict[str, Any]:
-    """Return what adlfs needs to know of the storage account where only host and login of the connection say it."""
-    extra = connection.extra_dejson
-    host = (connection.host or "").rpartition("//")[2].partition("/")[0]
-    options: dict[str, Any] = {}
-    if not extra.get("account_name"):
-        # With a tenant the login is a client id, and the account is the first label of its host.
-        options["account_name"] = host.partition(".")[0] or connection.login
-    if "." in host and not extra.get("account_host"):
-        options["account_host"] = host
-    return options
 
 
 class StagingHook(BaseHook):
@@ -250,35 +234,11 @@ class StagingHook(BaseHook):
         from airflow.sdk import ObjectStoragePath
 
         if self._directory is None:
-            return self._azure_root()
+            prefix = (self._connection.extra_dejson.get("prefix") or "").strip("/")
+            return open_container(self._connection, check_name(prefix) if prefix else "")
         with translated(f"making {self._directory}"):
             self._directory.mkdir(parents=True, exist_ok=True)
         return ObjectStoragePath(f"file://{self._directory}")
-
-    def _azure_root(self) -> ObjectStoragePath:
-        from airflow.sdk import ObjectStoragePath
-        from airflow.sdk.io import attach, get_fs
-
-        extra = self._connection.extra_dejson
-        container = extra.get("container") or DEFAULT_CONTAINER
-        if not _CONTAINER.fullmatch(container):
-            raise StopError(
-                f"staging: {container!r} in connection {self.staging_conn_id} is no name for an Azure container;"
-                " it takes 3 to 63 lower-case letters, digits and single hyphens"
-            )
-        prefix = (extra.get("prefix") or "").strip("/")
-        if prefix:
-            check_name(prefix)
-        # It writes the headers of every request at INFO; the Azure provider's own hook silences it in the same way.
-        logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
-        with translated(f"opening container {container}"):
-            # Airflow keeps a file system by connection id as long as a process lives; this one knows the connection
-            # as it is now, with what adlfs cannot find in it by itself.
-            store = attach("abfs", self.staging_conn_id)
-            store.fs = get_fs("abfs", self.staging_conn_id, storage_account(self._connection))
-            if not store.fs.exists(container):
-                _make_container(store.fs, container)
-        return ObjectStoragePath(f"abfs://{self.staging_conn_id}@{container}/{prefix}".rstrip("/"))
 
     def _path(self, name: str) -> ObjectStoragePath:
         return self.get_conn() / check_name(name)
@@ -327,19 +287,6 @@ class StagingHook(BaseHook):
             raise IntegrityError(
                 f"staging: {staged.name} should have {staged.size} bytes, but an object of {size} bytes is there"
             )
-
-
-def _make_container(fs: Any, container: str) -> None:
-    from azure.core.exceptions import ResourceExistsError
-
-    try:
-        fs.mkdir(container)
-    except ValueError as error:
-        # adlfs calls every refusal a bad name and keeps what Azure said as the cause.
-        if error.__cause__ is None:
-            raise
-        if not isinstance(error.__cause__, ResourceExistsError):
-            raise error.__cause__ from None
 
 
 def _files_below(root: Path, folder: str) -> Iterator[str]:
