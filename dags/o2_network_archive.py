@@ -64,7 +64,7 @@ with DAG(
     # Without a first day, days that end while no scheduler runs would be left out: Airflow goes on with the last one.
     start_date=pendulum.parse(FIRST_DAY or "2020-01-01", tz=TIMEZONE),
     catchup=bool(FIRST_DAY),
-    max_active_runs=2,  # and two of a backfill: Exchange takes four requests at a time for a mailbox
+    max_active_runs=4,
     tags=["o2", "archive"],
     params={
         "window_start": Param(

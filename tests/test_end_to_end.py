@@ -10,6 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -432,3 +433,17 @@ def test_one_id_for_different_files_costs_only_the_files_that_cannot_be_had(line
     assert counts["balanced"]
     assert counts["partially_imported"] > 0
     assert set(copies(line)) == expected(line)
+
+
+def test_two_runs_of_one_window_at_the_same_time_leave_one_copy(line: Archive) -> None:
+    other = Archive(sandbox=line.sandbox, staging=line.staging, mappings=line.mappings)
+    line.sandbox.graph.latency = 0.02  # so that they surely meet
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda each: each[0].run(each[1]), [(line, "scheduled__1"), (other, "manual__2")])
+
+    assert first["balanced"]
+    assert second["balanced"]
+    assert first["imported"] + second["imported"] == first["available_for_import"]
+    assert set(copies(line)) == expected(line)
+    assert set(copies(line).values()) == {1}

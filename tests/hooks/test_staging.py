@@ -239,6 +239,18 @@ def test_a_local_file_lends_random_access(hook: StagingHook) -> None:
         assert file.read(4) == b"3456"
 
 
+# Names that are claimed
+
+
+def test_a_name_is_claimed_by_one_alone(hook: StagingHook) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        won = list(pool.map(lambda _: hook.claim("owners/003/00000001.owner"), range(8)))
+
+    assert sorted(won) == [False] * 7 + [True]
+    assert hook.size("owners/003/00000001.owner") == 0
+    assert list(hook.names("owners/003/")) == ["owners/003/00000001.owner"]
+
+
 # What is known of objects
 
 

@@ -1,10 +1,11 @@
 """Layout: where things lie in staging.
 
 Every name ends in the digest of its bytes (the hook adds it), so a retry either finds its own bytes or writes them,
-and an object is never overwritten.
+and an object is never overwritten. Only owners' objects have no bytes: that a name could be created says it all.
 
     attachments/<first two digits>/<sha256>
     mappings/<sha256>.csv
+    owners/<shard>/<number>.owner                         who may write to a shard's mailboxes; also .sign-<n>, .done
     windows/<window>/export/<sha256>.json                 the source's frozen list of batches
     windows/<window>/raw/<batch>.<sha256>.jsonl           a batch, byte for byte
     windows/<window>/raw/<batch>.missing.<sha256>.jsonl   attachments that could not be had
@@ -41,6 +42,11 @@ MAPPING_STEM = "mappings/"
 def window_stem(window: Window) -> str:
     """Return what the names of all objects of a window begin with."""
     return f"windows/{window.name}/"
+
+
+def owner_stem(shard: int) -> str:
+    """Return what the names of a shard's owners begin with."""
+    return f"owners/{shard:03d}/"
 
 
 def export_stem(window: Window) -> str:

@@ -106,13 +106,15 @@ class StagingHook(BaseHook):
                 )
             staged = StagedObject(name=f"{stem}{sha256}{suffix}", sha256=sha256, size=writer.size)
             with translated(f"writing {staged.name}"):
-                spool.flush()
-                if self._directory is None:
-                    self._seal_remote(Path(spool.name), staged)
-                else:
-                    os.fsync(spool.fileno())
-                    self._seal_local(Path(spool.name), staged)
+                if not self._seal(spool, staged.name):
+                    self._accept(staged)
             writer.seal(staged)
+
+    def claim(self, name: str) -> bool:
+        """Create an object without bytes under this very name; False when somebody has done so before."""
+        check_name(name)
+        with self._spool() as spool, translated(f"claiming {name}"):
+            return self._seal(spool, name)
 
     def size(self, name: str) -> int | None:
         """Return an object's bytes, or None where there is no object of this name."""
@@ -257,26 +259,36 @@ class StagingHook(BaseHook):
         with spool:
             yield spool
 
-    def _seal_local(self, spool: Path, staged: StagedObject) -> None:
-        root = cast("Path", self._directory)
-        target = root / staged.name
+    def _seal(self, spool: Any, name: str) -> bool:
+        """Give a spooled object its name, at once and exclusively; False when the name is taken."""
+        spool.flush()
+        if self._directory is None:
+            return self._seal_remote(Path(spool.name), name)
+        os.fsync(spool.fileno())
+        return self._seal_local(self._directory, Path(spool.name), name)
+
+    def _seal_local(self, root: Path, spool: Path, name: str) -> bool:
+        target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         spool.chmod(0o440)
         try:
             os.link(spool, target)
         except FileExistsError:
-            self._accept(staged)
-        # The name is as durable as the bytes only when every folder that leads to it is.
-        for folder in target.relative_to(root).parents:
-            _sync(root / folder)
+            return False
+        finally:
+            # The name is as durable as the bytes only when every folder that leads to it is.
+            for folder in target.relative_to(root).parents:
+                _sync(root / folder)
+        return True
 
-    def _seal_remote(self, spool: Path, staged: StagedObject) -> None:
-        path = self._path(staged.name)
+    def _seal_remote(self, spool: Path, name: str) -> bool:
+        path = self._path(name)
         try:
             # fsspec's "create" becomes If-None-Match: * on the request that makes the blob visible.
             path.fs.put_file(str(spool), path.path, mode="create", max_concurrency=PARALLEL_BLOCKS)
         except FileExistsError:
-            self._accept(staged)
+            return False
+        return True
 
     def _accept(self, staged: StagedObject) -> None:
         """Take what lies under a name for the bytes that were to be written there, if its size says nothing else."""

@@ -25,6 +25,7 @@ from o2_connector.core.outcomes import Cause, Outcome
 from o2_connector.hooks.graph import GraphHook
 from o2_connector.hooks.graph_upload import Attachment
 from o2_connector.hooks.staging import StagingHook
+from o2_connector.operators.ownership import Ownership, owned
 from o2_connector.operators.receipts import delivered_before, receipts_of
 
 if TYPE_CHECKING:
@@ -43,14 +44,17 @@ class Ended:
 
 Numbered: TypeAlias = tuple[int, Delivery]
 Answer: TypeAlias = Receipt | BaseException | Ended
+Keep: TypeAlias = Callable[[Sequence[Receipt]], object]
 
 
 class ImportToMailboxesOperator(BaseOperator):
     """Write the deliveries of one shard into their mailboxes.
 
     Receipts go to staging while the work goes on, and are looked at first: what a run over this window delivered is not
-    delivered again. Before the first create in a mailbox its folder is listed, and what is there is skipped, so a task
-    that was killed goes on where it was.
+    delivered again. While anything is open the task owns the shard: no other run writes to its mailboxes. Before the
+    first create in a mailbox its folder is listed, and what is there is skipped: a task that was killed goes on where
+    it was.
+
     A failure of one item or one mailbox is a receipt; what may pass by itself is left without one and tried again by
     the task's retries, after everything else was delivered.
 
@@ -71,17 +75,24 @@ class ImportToMailboxesOperator(BaseOperator):
         if shard.dry_run:
             self.log.info("Dry run: %d deliveries to %d mailboxes are not made", shard.count, shard.mailboxes)
             return
-        staging, graph = StagingHook(), GraphHook(settle_seconds=self.settle_seconds)
+        staging = StagingHook()
         with staging.reader(shard.deliveries) as lines:
             book = read_deliveries(lines)
-        stem = receipts_stem(shard.deliveries.name)
         settled, rows = settle(book.rows, receipts_of(staging, shard), delivered_before(staging, shard))
-        if settled:
-            staging.write_lines(stem, settled)
         self.log.info("%d deliveries, %d of them settled before", len(book.rows), len(book.rows) - len(rows))
-        with ExitStack() as stack:
-            importer = Importer(graph, staging, Messages(staging, book.packs, rows, stack))
-            counts, pending = work(rows, importer.deliver, partial(staging.write_lines, stem))
+        keep: Keep = partial(staging.write_lines, receipts_stem(shard.deliveries.name))
+        counts, pending = Counter[Outcome](), list[RetryError]()
+        if rows:
+            with owned(staging, shard.shard) as ownership:
+                # Looked at again: whoever owned the shard until now may have delivered some of these.
+                settled, rows = settle(book.rows, receipts_of(staging, shard), delivered_before(staging, shard))
+                graph = GraphHook(settle_seconds=self.settle_seconds, sleep=ownership.sleep)
+                with ExitStack() as stack:
+                    messages = Messages(staging, book.packs, rows, stack)
+                    counts, pending = work(rows, Importer(graph, staging, messages, ownership).deliver, keep)
+        if settled:
+            keep(settled)
+            counts.update(receipt.outcome for receipt in settled)
         self.log.info("%s", ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "no change")
         if pending:
             raise RetryError(
@@ -133,7 +144,8 @@ class Messages:
 class Importer:
     """Deliver to one mailbox at a time, in as many threads as call."""
 
-    def __init__(self, graph: GraphHook, staging: StagingHook, messages: Messages) -> None:
+    def __init__(self, graph: GraphHook, staging: StagingHook, messages: Messages, ownership: Ownership) -> None:
+        self._ownership = ownership
         self._graph = graph
         self._staging = staging
         self._messages = messages
@@ -167,6 +179,7 @@ class Importer:
         if row.key in there:
             return _already_there(number, row, there[row.key])
         packed = self._messages.of(row)
+        self._ownership.check()
         try:
             message = self._graph.create_message(
                 row.mailbox, folder, msgspec.json.decode(packed.message), self._attachments(packed)
@@ -197,7 +210,7 @@ class Importer:
 def work(
     rows: Sequence[Numbered],
     deliver: Callable[[Sequence[Numbered]], Iterable[Receipt]],
-    keep: Callable[[Sequence[Receipt]], object],
+    keep: Keep,
 ) -> tuple[Counter[Outcome], list[RetryError]]:
     """Deliver mailbox by mailbox, several at a time, and keep receipts as they come.
 
