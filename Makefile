@@ -13,7 +13,7 @@ bin     := .venv/bin
 options  = --items '$(ITEMS)' --users '$(USERS)' --seed '$(SEED)' --zone '$(ZONE)' \
            $(if $(DAY),--day '$(DAY)') $(if $(CORPUS),--corpus '$(CORPUS)')
 
-.PHONY: help demo up down test lint lock install
+.PHONY: help demo up down test lint lock install bench-staging
 .DEFAULT_GOAL := help
 
 # Airflow starts in half the time when Python may keep its bytecode.
@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 ## Say what there is to make.
 help:
-	@awk '/^## /{text = substr($$0, 4)} /^[a-z]+:/{if (text) printf "  make %-8s %s\n", substr($$1, 1, length($$1) - 1), text; text = ""}' $(MAKEFILE_LIST)
+	@awk '/^## /{text = substr($$0, 4)} /^[a-z-]+:/{if (text) printf "  make %-14s %s\n", substr($$1, 1, length($$1) - 1), text; text = ""}' $(MAKEFILE_LIST)
 	@sed -n 's/^# Options: /\n  Options: /p' $(MAKEFILE_LIST)
 
 ## Archive yesterday from the sandbox into the sandbox's mailboxes with a real Airflow, show the book, end everything.
@@ -45,6 +45,10 @@ lint: install
 	$(bin)/ruff check
 	$(bin)/ruff format --check
 	$(bin)/mypy
+
+## Measure staging on Azurite, beside the Azure provider's own hook.
+bench-staging: install
+	@PYTHONPATH=plugins exec $(bin)/python -m benchmarks.staging
 
 ## Resolve requirements.txt into requirements.lock, for every Python from 3.11 to 3.14.
 lock: install

@@ -1,6 +1,6 @@
 """Measure staging on Azurite: the hook, ObjectStoragePath with nothing around it, and WasbHook, bundle by bundle.
 
-    PYTHONPATH=plugins python -m benchmarks.staging
+    make bench-staging
 
 The three take turns on every bundle, so that they meet the same machine. The hook's numbers contain what the others do
 not do: the digest, the spool file, the exclusive creation and, in reading, the verification.
