@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 
 from demo.airflow_client import TaskRun
 
-WIDTH = 108
-
 #: How Airflow's states read to somebody who has never seen Airflow.
 WORDS = {
     None: "waiting",

@@ -27,7 +27,6 @@ FEDERATED_AUDIENCE = "api://AzureADTokenExchange"
 GRAPH_HOSTS = frozenset(
     {"graph.microsoft.com", "graph.microsoft.us", "dod-graph.microsoft.us", "microsoftgraph.chinacloudapi.cn"}
 )
-GRAPH_APP_ID = "00000003-0000-0000-c000-000000000000"
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 

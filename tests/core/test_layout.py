@@ -23,7 +23,7 @@ def test_names_are_these() -> None:
     assert layout.export_stem(WINDOW) == f"{HOME}export/"
     assert layout.raw_stem(WINDOW, "b1") == f"{HOME}raw/b1."
     assert layout.converted_stem(WINDOW, "b1") == f"{HOME}converted/b1."
-    assert layout.attachment_name("ab" + "0" * 62) == "attachments/ab/ab" + "0" * 62
+    assert layout.attachment_object("ab" + "0" * 62, 7).name == "attachments/ab/ab" + "0" * 62
     assert layout.shard_stem(WINDOW, "manual__1", 7).startswith(f"{HOME}runs/manual__1.")
     assert layout.shard_stem(WINDOW, "manual__1", 7).endswith("/shards/007.")
     assert layout.receipts_stem("a/shards/007.abc.jsonl") == "a/shards/007.abc/receipts."

@@ -23,6 +23,7 @@ import hashlib
 import re
 from urllib.parse import quote
 
+from o2_connector.core.manifest import StagedObject
 from o2_connector.core.window import Window
 
 
@@ -31,9 +32,9 @@ def attachment_stem(sha256: str) -> str:
     return f"attachments/{sha256[:2]}/"
 
 
-def attachment_name(sha256: str) -> str:
-    """Return the name of an attachment's object."""
-    return attachment_stem(sha256) + sha256
+def attachment_object(sha256: str, size: int) -> StagedObject:
+    """Refer to an attachment's object."""
+    return StagedObject(name=attachment_stem(sha256) + sha256, sha256=sha256, size=size)
 
 
 MAPPING_STEM = "mappings/"

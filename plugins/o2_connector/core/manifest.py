@@ -65,15 +65,10 @@ class StagedBatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StagedGroup:
-    """List the batches that one task converts. ``stage_to_blob`` returns it.
-
-    :param attachments: distinct attachments that the group's items name.
-    """
+    """List the batches that one task converts. ``stage_to_blob`` returns it."""
 
     window: Window
     batches: tuple[StagedBatch, ...]
-    attachments: int
-    attachments_missing: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

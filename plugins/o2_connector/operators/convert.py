@@ -22,13 +22,12 @@ from o2_connector.core.conversion import (
 )
 from o2_connector.core.eml import eml_chunks
 from o2_connector.core.items import File
-from o2_connector.core.layout import attachment_name, converted_stem
+from o2_connector.core.layout import attachment_object, converted_stem
 from o2_connector.core.manifest import (
     ConvertedBatch,
     ConvertedGroup,
     StagedBatch,
     StagedGroup,
-    StagedObject,
     from_xcom,
     to_xcom,
 )
@@ -78,8 +77,7 @@ def convert(staging: StagingHook, window: Window, batch: StagedBatch, region: st
     count = 0
 
     def open_part(part: Part) -> Iterator[bytes]:
-        staged = StagedObject(name=attachment_name(part.sha256), sha256=part.sha256, size=part.size)
-        with staging.reader(staged) as octets:
+        with staging.reader(attachment_object(part.sha256, part.size)) as octets:
             while chunk := octets.read(1 << 16):
                 yield chunk
 

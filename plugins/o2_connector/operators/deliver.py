@@ -17,7 +17,7 @@ import msgspec
 from airflow.sdk import BaseOperator
 
 from o2_connector.core.errors import ItemError, MailboxError, RetryError
-from o2_connector.core.layout import attachment_name, receipts_stem
+from o2_connector.core.layout import attachment_object, receipts_stem
 from o2_connector.core.ledger import Delivery, Packed, Receipt, read_deliveries
 from o2_connector.core.manifest import Shard, StagedObject, from_xcom
 from o2_connector.core.naming import FOLDER_NAME
@@ -118,7 +118,7 @@ def settle(
         if row.settled:
             settled.append(_receipt(number, row, *row.settled))
         elif known := before.get((row.item_id, row.mailbox)):
-            settled.append(_already_there(number, row, known.message))
+            settled.append(_arrived(number, row, known.message, Outcome.SKIPPED, Cause.ALREADY_THERE))
         else:
             rest.append((number, row))
     return settled, rest
@@ -177,7 +177,7 @@ class Importer:
 
     def _deliver_one(self, number: int, row: Delivery, folder: str, there: Mapping[str, str]) -> Receipt:
         if row.key in there:
-            return _already_there(number, row, there[row.key])
+            return _arrived(number, row, there[row.key], Outcome.SKIPPED, Cause.ALREADY_THERE)
         packed = self._messages.of(row)
         self._ownership.check()
         try:
@@ -186,9 +186,7 @@ class Importer:
             )
         except ItemError as error:
             return _receipt(number, row, Outcome.FAILED, error.fault)
-        if row.causes:
-            return _receipt(number, row, Outcome.PARTIALLY_IMPORTED, "; ".join(row.causes), message)
-        return _receipt(number, row, Outcome.IMPORTED, None, message)
+        return _arrived(number, row, message, Outcome.IMPORTED)
 
     def _attachments(self, packed: Packed) -> list[Attachment]:
         return [
@@ -198,10 +196,7 @@ class Importer:
                 size=part.size,
                 content_id=None,
                 is_inline=False,
-                open=partial(
-                    self._staging.reader,
-                    StagedObject(name=attachment_name(part.sha256), sha256=part.sha256, size=part.size),
-                ),
+                open=partial(self._staging.reader, attachment_object(part.sha256, part.size)),
             )
             for part in packed.parts
         ]
@@ -278,10 +273,11 @@ def _next(answers: queue.SimpleQueue[Answer]) -> Answer | None:
         return None
 
 
-def _already_there(number: int, row: Delivery, message: str | None) -> Receipt:
-    if row.causes:  # it went there without all of its parts, and still is
+def _arrived(number: int, row: Delivery, message: str | None, outcome: Outcome, cause: Cause | None = None) -> Receipt:
+    """Say that an item is in the mailbox, now or already; without all of its parts it stays partial either way."""
+    if row.causes:
         return _receipt(number, row, Outcome.PARTIALLY_IMPORTED, "; ".join(row.causes), message)
-    return _receipt(number, row, Outcome.SKIPPED, Cause.ALREADY_THERE, message)
+    return _receipt(number, row, outcome, cause, message)
 
 
 def _receipt(number: int, row: Delivery, outcome: Outcome, cause: str | None, message: str | None = None) -> Receipt:

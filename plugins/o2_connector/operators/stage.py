@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator
 from o2_connector.core.conversion import Missing
 from o2_connector.core.errors import ItemError
 from o2_connector.core.items import Attachment, File, parse_item
-from o2_connector.core.layout import attachment_name, attachment_stem, raw_stem
+from o2_connector.core.layout import attachment_object, attachment_stem, raw_stem
 from o2_connector.core.manifest import ExportGroup, StagedBatch, StagedGroup, StagedObject, from_xcom, to_xcom
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.source import AlteredError, Batch
@@ -50,7 +50,8 @@ class StageToBlobOperator(BaseOperator):
         for batch in group.batches:
             stem = raw_stem(group.window, batch.batch_id)
             raw = self._stage_batch(source, staging, group, batch)
-            items, attachments = survey(_lines(staging, raw))
+            with staging.reader(raw) as lines:
+                items, attachments = survey(lines)
             missing = list(self._stage_attachments(source, staging, attachments))
             named, absent = named + len(attachments), absent + len(missing)
             batches.append(
@@ -63,9 +64,7 @@ class StageToBlobOperator(BaseOperator):
                 )
             )
         self.log.info("Staged %d batches; %d attachments, %d of them missing", len(batches), named, absent)
-        return to_xcom(
-            StagedGroup(window=group.window, batches=tuple(batches), attachments=named, attachments_missing=absent)
-        )
+        return to_xcom(StagedGroup(window=group.window, batches=tuple(batches)))
 
     def _stage_batch(
         self, source: TeleMessageHook, staging: StagingHook, group: ExportGroup, batch: Batch
@@ -80,7 +79,7 @@ class StageToBlobOperator(BaseOperator):
         self, source: TeleMessageHook, staging: StagingHook, attachments: Sequence[Attachment]
     ) -> Iterator[Missing]:
         def stage(attachment: Attachment) -> Missing | None:
-            if staging.size(attachment_name(attachment.sha256)) == attachment.byte_count:
+            if staging.size(attachment_object(attachment.sha256, attachment.byte_count).name) == attachment.byte_count:
                 return None
             try:
                 _copy(
@@ -129,8 +128,3 @@ def _copy(
         time.sleep(backoff(TRIES - tries))
         return _copy(staging, stem, suffix, sha256, read, tries - 1)
     return out.staged
-
-
-def _lines(staging: StagingHook, staged: StagedObject) -> Iterator[bytes]:
-    with staging.reader(staged) as lines:
-        yield from lines
