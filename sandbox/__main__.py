@@ -35,6 +35,7 @@ def main() -> None:
         telemessage_port=arguments.telemessage_port,
         graph_port=arguments.graph_port,
         smtp_port=arguments.smtp_port,
+        latency=arguments.latency,
     ) as sandbox:
         _write(details, sandbox)
         sys.stdout.write(_welcome(arguments, sandbox, details))
@@ -58,6 +59,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--name", help="host name by which other machines reach the sandbox")
     for service in ("telemessage", "graph", "smtp"):
         parser.add_argument(f"--{service}-port", type=int, default=0, help="port (any that is free)")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds a request to Graph takes (%(default)s)")
     return parser.parse_args()
 
 

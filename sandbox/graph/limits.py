@@ -73,9 +73,12 @@ class Window:
 
 
 class Meter:
-    """Meter one mailbox: what is in flight and what has been asked lately."""
+    """Meter one mailbox: what is in flight and what has been asked lately.
 
-    __slots__ = ("breaches", "bytes", "in_flight", "limits", "mailbox", "peak", "requests")
+    `asked` and `refused` count every request and every 429 of its limits, and `peak` is the most that was in flight.
+    """
+
+    __slots__ = ("asked", "breaches", "bytes", "in_flight", "limits", "mailbox", "peak", "refused", "requests")
 
     def __init__(self, mailbox: str, limits: Limits, breaches: list[Breach]) -> None:
         self.mailbox = mailbox
@@ -83,8 +86,16 @@ class Meter:
         self.breaches = breaches
         self.in_flight = 0
         self.peak = 0
+        self.asked = 0
+        self.refused = 0
         self.requests = Window(limits.requests_seconds)
         self.bytes = Window(limits.upload_seconds)
+
+    def limit(self, limits: Limits) -> None:
+        """Keep other limits from now on; what has been counted stays counted."""
+        self.limits = limits
+        self.requests.seconds = limits.requests_seconds
+        self.bytes.seconds = limits.upload_seconds
 
     def enter(self, wanted: int, now: datetime) -> int:
         """Take slots for as many requests as run at once, and return how many of them are within the limit."""
@@ -104,30 +115,26 @@ class Meter:
         """Count one request and the bytes it carried, and refuse it when either is over its limit."""
         second = int(now.timestamp())
         limits = self.limits
+        self.asked += 1
         requests = self.requests.add(second, 1)
         if limits.requests is not None and requests > limits.requests:
             self._note(now, "requests", limits.requests, requests)
-            raise Refused(
-                429,
-                "ApplicationThrottled",
-                "Application is over its request rate limit.",
-                {"Retry-After": str(self.requests.free_again(second, limits.requests))},
-            )
+            message = "Application is over its request rate limit."
+            raise self._throttled(message, self.requests.free_again(second, limits.requests))
         if uploaded:
             total = self.bytes.add(second, uploaded)
             if limits.upload_bytes is not None and total > limits.upload_bytes:
                 self._note(now, "upload_bytes", limits.upload_bytes, total)
-                raise Refused(
-                    429,
-                    "ApplicationThrottled",
-                    "Application is over its upload limit.",
-                    {"Retry-After": str(self.bytes.free_again(second, limits.upload_bytes))},
-                )
+                message = "Application is over its upload limit."
+                raise self._throttled(message, self.bytes.free_again(second, limits.upload_bytes))
 
     def over_concurrency(self) -> Refused:
         """Return the refusal of a fifth request at a time, in the words that Graph was seen to use."""
-        message = "Application is over its MailboxConcurrency limit."
-        return Refused(429, "ApplicationThrottled", message, {"Retry-After": "1"})
+        return self._throttled("Application is over its MailboxConcurrency limit.", 1)
+
+    def _throttled(self, message: str, seconds: int) -> Refused:
+        self.refused += 1
+        return Refused(429, "ApplicationThrottled", message, {"Retry-After": str(seconds)})
 
     def _note(self, now: datetime, limit: str, allowed: int, asked: int) -> None:
         self.breaches.append(Breach(at=now, mailbox=self.mailbox, limit=limit, allowed=allowed, asked=asked))

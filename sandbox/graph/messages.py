@@ -116,13 +116,15 @@ def create_message(tenant: Tenant, mailbox: Mailbox, call: Call, folder: Folder,
     if FLAGS in properties:
         flags = int(properties[FLAGS]) & (DRAFT | READ)
     given.isRead = UNSET
-    now = int(call.now.timestamp())
+    moment = call.now.timestamp()
+    now = int(moment)
     size = len(call.body) if not files else sum(len(file.contentBytes or b"") for file in files)
     if len(files) > MAX_ATTACHMENTS:
         raise Refused(400, "ErrorInvalidRequest", f"A message holds {MAX_ATTACHMENTS} attachments at most.")
     if size > tenant.message_bytes:
         raise too_large()
     message = mailbox.add(folder, given, now)
+    mailbox.note_create(moment)
     message.flags = flags
     if not flags & DRAFT:
         if SENT in properties:

@@ -1,14 +1,17 @@
-"""Doors for tests and tools: what the mailboxes hold, who broke a limit, faults, and a clean slate."""
+"""Doors for tests and tools: what the mailboxes hold, what was asked of them, faults, limits, and a clean slate."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from sandbox.faults import FAULTS_PATH
+from sandbox.graph.limits import Limits
 from sandbox.graph.refusals import Refused, not_served
 from sandbox.graph.shapes import iso
 from sandbox.graph.store import Mailbox, StoredMessage
@@ -17,6 +20,13 @@ from sandbox.graph.views import message_view
 
 MESSAGES_PATH = "/_sandbox/messages"
 _encode = msgspec.json.Encoder().encode
+T = TypeVar("T")
+
+
+class Latency(msgspec.Struct, forbid_unknown_fields=True):
+    """Hold the body that sets how long every request takes."""
+
+    seconds: Annotated[float, msgspec.Meta(ge=0)]
 
 
 def serve(tenant: Tenant, method: str, path: str, body: bytes) -> Answer:
@@ -24,6 +34,22 @@ def serve(tenant: Tenant, method: str, path: str, body: bytes) -> Answer:
     match method, path:
         case "GET", "/_sandbox/breaches":
             return Answer(200, _encode(tenant.breaches))
+        case "GET", "/_sandbox/tally":
+            return Answer(200, _encode(_tally(tenant)))
+        case "GET", "/_sandbox/load":
+            return Answer(200, _encode(_load(tenant)))
+        case "GET", "/_sandbox/arrivals":
+            return Answer(200, _encode(_arrivals(tenant)))
+        case "PUT", "/_sandbox/latency":
+            tenant.latency = _decode(body, Latency).seconds
+            return Answer(204)
+        case "PUT", "/_sandbox/limits":
+            try:
+                changed = replace(tenant.limits, **_decode(body, dict[str, int | None]))
+                tenant.limit(msgspec.convert(asdict(changed), Limits))
+            except (TypeError, msgspec.ValidationError) as error:
+                raise Refused(400, "BadRequest", f"No limit: {error}") from None
+            return Answer(204)
         case "POST", "/_sandbox/reset":
             tenant.reset()
             return Answer(204)
@@ -37,6 +63,49 @@ def serve(tenant: Tenant, method: str, path: str, body: bytes) -> Answer:
                 raise Refused(400, "BadRequest", f"No fault: {error}") from None
             return Answer(204)
     raise not_served(path)
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(400, "BadRequest", str(error)) from None
+
+
+def _tally(tenant: Tenant) -> dict[str, Any]:
+    """Count, by mailbox, all messages that are not gone for good, and those of each value of a named text property."""
+    return {
+        user_id: {"messages": len(mailbox.messages) - len(mailbox.recoverable.messages), "values": mailbox.tally()}
+        for user_id, mailbox in tenant.mailboxes.items()
+        if mailbox.messages
+    }
+
+
+def _load(tenant: Tenant) -> dict[str, Any]:
+    """Sum up what was asked of the mailboxes since the last reset, and what this process has cost since it began.
+
+    `requests` counts each one of a batch, `refused` the 429s of the limits alone, `faulted` faults that struck by kind,
+    `peak` the most requests that one mailbox had in flight.
+    """
+    mailboxes = tenant.mailboxes.values()
+    return {
+        "cpu_seconds": time.process_time(),
+        "creates": sum(mailbox.created for mailbox in mailboxes),
+        "requests": sum(mailbox.meter.asked for mailbox in mailboxes),
+        "refused": sum(mailbox.meter.refused for mailbox in mailboxes),
+        "faulted": tenant.faults.struck,
+        "breaches": len(tenant.breaches),
+        "peak": max((mailbox.meter.peak for mailbox in mailboxes), default=0),
+    }
+
+
+def _arrivals(tenant: Tenant) -> dict[str, Any]:
+    """Say when each mailbox was asked for its first and its last create that succeeded, in seconds since 1970."""
+    return {
+        user_id: {"creates": mailbox.created, "first": mailbox.first_created, "last": mailbox.last_created}
+        for user_id, mailbox in tenant.mailboxes.items()
+        if mailbox.created
+    }
 
 
 def messages(tenant: Tenant) -> Iterator[bytes]:

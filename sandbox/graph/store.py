@@ -178,6 +178,8 @@ class Mailbox:
         self.well_known: dict[str, Folder] = {}
         self.messages: dict[int, StoredMessage] = {}
         self.named_properties: set[str] = set()
+        self.created = 0
+        self.first_created = self.last_created = 0.0
         self._index: dict[tuple[str, str], int | list[int]] = {}
         self._next = 0
         self._newest: list[StoredMessage] | None = None
@@ -318,6 +320,28 @@ class Mailbox:
         held = self._index.get((key, value.casefold()))
         numbers = [] if held is None else held if isinstance(held, list) else [held]
         return [self.messages[number] for number in numbers]
+
+    def note_create(self, now: float) -> None:
+        """Count a create that was asked for at this time."""
+        self.created += 1
+        self.first_created = self.first_created or now
+        self.last_created = now
+
+    def tally(self) -> dict[str, dict[str, int]]:
+        """Count the messages by the values of each indexed property, wherever they lie but in the recoverable items.
+
+        Values stand there as they are compared, without regard to case.
+        """
+        tallies: dict[str, dict[str, int]] = {}
+        hidden = self.recoverable.messages
+        for (property_id, value), held in self._index.items():
+            if not property_id:
+                continue
+            numbers = held if isinstance(held, list) else [held]
+            count = sum(number not in hidden for number in numbers) if hidden else len(numbers)
+            if count:
+                tallies.setdefault(property_id, {})[value] = count
+        return tallies
 
     def _unindex(self, message: StoredMessage) -> None:
         for key in _keys(message.content):

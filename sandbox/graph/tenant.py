@@ -137,6 +137,12 @@ class Tenant:
             {user.id: Mailbox(user, self.limits, self.breaches) for user in self.users if user.mailbox != "none"}
         )
 
+    def limit(self, limits: Limits) -> None:
+        """Keep other limits from now on."""
+        self.limits = limits
+        for mailbox in self.mailboxes.values():
+            mailbox.meter.limit(limits)
+
     def user(self, name: str) -> User | None:
         """Find a user by object id or user principal name; Graph takes no other address in this place."""
         return self._by_name.get(name.lower())
