@@ -22,6 +22,7 @@ TIMEZONE = os.environ.get("O2_TIMEZONE") or "Europe/London"
 FIRST_DAY = os.environ.get("O2_FIRST_DAY")
 REGION = os.environ.get("O2_REGION") or "GB"
 MAPPINGS = os.environ.get("O2_MAPPINGS") or str(Path(__file__).resolve().parent.parent / "include" / "mappings")
+IMPORT_TASKS = int(os.environ.get("O2_IMPORT_TASKS") or 16)
 DEADLINE = timedelta(hours=float(os.environ.get("O2_DEADLINE_HOURS") or 6))
 ALERT_EMAIL = os.environ.get("O2_ALERT_EMAIL")
 
@@ -120,7 +121,7 @@ with DAG(
     stage = StageToBlobOperator.partial(task_id="stage_to_blob").expand(group=extract.output)
     convert = ConvertOperator.partial(task_id="convert", region=REGION).expand(group=stage.output)
     map_mailboxes = MapMailboxesOperator(
-        task_id="map_mailboxes", groups=convert.output, mappings=MAPPINGS, region=REGION
+        task_id="map_mailboxes", groups=convert.output, mappings=MAPPINGS, region=REGION, tasks=IMPORT_TASKS
     )
     deliver = ImportToMailboxesOperator.partial(task_id="import_to_mailboxes").expand(shard=map_mailboxes.output)
     reconcile = ReconcileOperator(

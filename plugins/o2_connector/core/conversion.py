@@ -52,6 +52,7 @@ class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     :param eml: offset and length in the batch's EMLs.
     :param eml_sha256: digest of the EML's bytes.
     :param message: offset and length in the batch's Graph messages.
+    :param attached: raw bytes of all its attachments that are there.
     :param causes: why parts of the item are not in its e-mail, where any are not.
     """
 
@@ -62,6 +63,7 @@ class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     eml: tuple[int, int]
     eml_sha256: str
     message: tuple[int, int]
+    attached: int = 0
     causes: tuple[Cause, ...] = ()
 
 

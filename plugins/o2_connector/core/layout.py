@@ -1,19 +1,20 @@
 """Layout: where things lie in staging.
 
 Every name ends in the digest of its bytes (the hook adds it), so a retry either finds its own bytes or writes them,
-and an object is never overwritten. Only owners' objects have no bytes: that a name could be created says it all.
+and an object is never overwritten. Only an owner's claims have no bytes: that a name could be created says it all.
 
     attachments/<first two digits>/<sha256>
     mappings/<sha256>.csv
-    owners/<shard>/<number>.owner                         who may write to a shard's mailboxes; also .sign-<n>, .done
+    owners/<bucket>/<number>/…                            who may write to a bucket's mailboxes, owner by owner
     windows/<window>/export/<sha256>.json                 the source's frozen list of batches
     windows/<window>/raw/<batch>.<sha256>.jsonl           a batch, byte for byte
     windows/<window>/raw/<batch>.missing.<sha256>.jsonl   attachments that could not be had
     windows/<window>/converted/<batch>.<sha256>.eml       EMLs, one after the other
     windows/<window>/converted/<batch>.<sha256>.…jsonl    index, Graph messages, participants, rejects
     windows/<window>/runs/<run>/details.<sha256>.jsonl    parked items, and mapping rows that lead to no mailbox
-    windows/<window>/runs/<run>/shards/<nnn>.<sha256>.jsonl            a shard's deliveries
-    windows/<window>/runs/<run>/shards/<nnn>.<sha256>/receipts.….jsonl  what became of them
+    windows/<window>/runs/<run>/shards/<first>-<last>.<sha256>.jsonl    deliveries to the mailboxes of these buckets
+    windows/<window>/runs/<run>/shards/<first>-<last>.<sha256>/intents.<journal>.<n>.<sha256>.jsonl   may have been sent
+    windows/<window>/runs/<run>/shards/<first>-<last>.<sha256>/receipts.<journal>.<n>.<sha256>.jsonl what became of it
     windows/<window>/runs/<run>/report.<sha256>.json      the book, and .csv
 """
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from o2_connector.core.manifest import StagedObject
@@ -39,15 +41,34 @@ def attachment_object(sha256: str, size: int) -> StagedObject:
 
 MAPPING_STEM = "mappings/"
 
+WINDOWS = "windows/"
+"""What the names of all windows' objects begin with."""
+
+BUCKETS = 64
+"""How many fixed parts the mailboxes fall into, for ever; an import task takes a range of them.
+
+Who may write to a mailbox is settled bucket by bucket, so it holds whatever the numbers of tasks of two runs are.
+"""
+
+
+def bucket_of(mailbox: str) -> int:
+    """Return the bucket that a mailbox falls into, for ever."""
+    return hashlib.sha256(mailbox.encode()).digest()[0] >> 2
+
+
+def bucket_range(number: int, tasks: int) -> tuple[int, int]:
+    """Return the first and the last bucket of one of so many tasks."""
+    return BUCKETS * number // tasks, BUCKETS * (number + 1) // tasks - 1
+
 
 def window_stem(window: Window) -> str:
     """Return what the names of all objects of a window begin with."""
-    return f"windows/{window.name}/"
+    return f"{WINDOWS}{window.name}/"
 
 
-def owner_stem(shard: int) -> str:
-    """Return what the names of a shard's owners begin with."""
-    return f"owners/{shard:03d}/"
+def owner_stem(bucket: int, number: int) -> str:
+    """Return what the names of all that a bucket's owner leaves begin with: a folder for each owner."""
+    return f"owners/{bucket:02d}/{number:08d}/"
 
 
 def export_stem(window: Window) -> str:
@@ -76,9 +97,9 @@ def run_stem(window: Window, run_id: str) -> str:
     return f"{runs_stem(window)}{readable}.{hashlib.sha256(run_id.encode()).hexdigest()[:8]}/"
 
 
-def shard_stem(window: Window, run_id: str, shard: int) -> str:
-    """Return the stem of a shard's deliveries."""
-    return f"{run_stem(window, run_id)}shards/{shard:03d}."
+def shard_stem(window: Window, run_id: str, first: int, last: int) -> str:
+    """Return the stem of the deliveries to the mailboxes of a range of buckets."""
+    return f"{run_stem(window, run_id)}shards/{first:02d}-{last:02d}."
 
 
 def receipts_stem(deliveries_name: str) -> str:
@@ -86,9 +107,48 @@ def receipts_stem(deliveries_name: str) -> str:
     return f"{deliveries_name.removesuffix('.jsonl')}/receipts."
 
 
-def holds_receipts_of(shard: int, name: str) -> bool:
-    """Tell whether an object holds receipts of this shard, of whichever run and decision."""
-    return re.search(rf"/shards/{shard:03d}\.[0-9a-f]{{64}}/receipts\.", name) is not None
+def intents_stem(deliveries_name: str) -> str:
+    """Return the stem of the intents for a deliveries object."""
+    return f"{deliveries_name.removesuffix('.jsonl')}/intents."
+
+
+def segment_stem(stem: str, journal: str, number: int) -> str:
+    """Return the stem of a segment of receipts or intents: which journal wrote it, and as its how manyeth."""
+    return f"{stem}{journal}.{number:06d}."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """Say what a segment's name says.
+
+    :param book: what the names of all segments for the same deliveries object begin with.
+    :param first: the first bucket of its deliveries.
+    :param last: the last one.
+    :param journal: which journal wrote it.
+    """
+
+    name: str
+    book: str
+    first: int
+    last: int
+    intents: bool
+    journal: str
+
+
+_SEGMENT = re.compile(
+    r"(.*/shards/([0-9]{2})-([0-9]{2})\.[0-9a-f]{64}/)(receipts|intents)\.(?:([0-9a-z]+)\.[0-9]+\.)?[0-9a-f]{64}\.jsonl"
+)
+
+
+def segment_of(name: str) -> Segment | None:
+    """Return what the name of a segment of receipts or intents says, or None where it names something else."""
+    found = _SEGMENT.fullmatch(name)
+    if found is None:
+        return None
+    book, first, last, kind, journal = found.groups()
+    return Segment(
+        name=name, book=book, first=int(first), last=int(last), intents=kind == "intents", journal=journal or ""
+    )
 
 
 def _part(name: str) -> str:

@@ -1,8 +1,9 @@
 """Ledger: what is to be delivered, and what became of it, as lines of write-once objects in staging.
 
 A shard's *deliveries* object holds a line with the packs of Graph messages that it refers to, then a line for each
-delivery, mailbox by mailbox and oldest first. A delivery's number is its line's, from 0. *Receipts* are written while
-the import goes on, in as many objects as it takes; where a delivery has several, :func:`latest` says which counts.
+delivery, mailbox by mailbox and oldest first. A delivery's number is its line's, from 0. *Intents* and *receipts* are
+written while the import goes on, in as many objects as it takes; where a delivery has several receipts, :func:`latest`
+says which counts.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     :param pack: which pack of messages holds it, by number.
     :param offset: bytes into that pack.
     :param length: bytes.
+    :param attached: raw bytes of all its attachments.
     :param causes: why parts of the item are not in its message, where any are not.
     :param settled: outcome and cause, where no mailbox needs to be asked.
     """
@@ -39,9 +41,21 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     pack: int
     offset: int
     length: int
+    attached: int = 0
     rule: Rule
     causes: tuple[str, ...] = ()
     settled: tuple[Outcome, str] | None = None
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True):
+    """Say that Graph may have been asked for a delivery, from now on.
+
+    :param delivery: its number in the shard's deliveries.
+    """
+
+    delivery: int
+    item_id: str
+    mailbox: str
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +112,18 @@ def delivery_lines(packs: tuple[StagedObject, ...], rows: Iterable[Delivery]) ->
         yield _ENCODER.encode(row) + b"\n"
 
 
+def read_packs(line: bytes) -> tuple[StagedObject, ...]:
+    """Read the first line of a deliveries object."""
+    if not line:
+        raise IntegrityError("a deliveries object is empty: not even its packs are named")
+    return _PACKS.decode(line)
+
+
+def read_delivery(line: bytes) -> Delivery:
+    """Read any other line of it."""
+    return _DELIVERY.decode(line)
+
+
 def read_deliveries(lines: Iterable[bytes]) -> Deliveries:
     """Read a deliveries object."""
     each = iter(lines)
@@ -110,16 +136,20 @@ def read_deliveries(lines: Iterable[bytes]) -> Deliveries:
 def latest(receipts: Iterable[Receipt]) -> dict[int, Receipt]:
     """Return the receipt that counts for each delivery, by the delivery's number.
 
-    The latest counts, but a failure never outranks a delivery: nothing that was delivered is tried again, so the
-    failure came first, whatever the clocks of two workers say.
+    :func:`outranks` says which.
     """
     found: dict[int, Receipt] = {}
     for receipt in receipts:
         known = found.get(receipt.delivery)
-        if known is None or _rank(known) <= _rank(receipt):
+        if known is None or outranks(receipt, known.outcome, known.at):
             found[receipt.delivery] = receipt
     return found
 
 
-def _rank(receipt: Receipt) -> tuple[bool, int]:
-    return receipt.outcome is not Outcome.FAILED, receipt.at
+def outranks(receipt: Receipt, outcome: Outcome, at: int) -> bool:
+    """Tell whether a receipt counts rather than another of the same delivery, of which outcome and time are known.
+
+    The latest counts, but a failure never outranks a delivery: nothing that was delivered is tried again, so the
+    failure came first, whatever the clocks of two workers say.
+    """
+    return (receipt.outcome is not Outcome.FAILED, receipt.at) >= (outcome is not Outcome.FAILED, at)

@@ -103,13 +103,18 @@ class ConvertedGroup:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
-    """Refer to the deliveries of one share of the mailboxes. ``map_mailboxes`` returns a list of these.
+    """Refer to the deliveries to the mailboxes of a range of buckets. ``map_mailboxes`` returns a list of these.
 
+    :param first: the first bucket; see :data:`o2_connector.core.layout.BUCKETS`.
+    :param last: the last one.
+    :param mailboxes: how many there are deliveries for.
+    :param count: deliveries.
     :param deliveries: see :mod:`o2_connector.core.ledger`.
     """
 
     window: Window
-    shard: int
+    first: int
+    last: int
     mailboxes: int
     count: int
     deliveries: StagedObject

@@ -10,6 +10,8 @@ from o2_connector.core.errors import StopError
 
 LONGEST = timedelta(days=31)  # TeleMessage freezes no longer window
 
+_INSTANT = "%Y%m%dT%H%M%SZ"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Window:
@@ -21,7 +23,20 @@ class Window:
     @property
     def name(self) -> str:
         """Return the window's name in staging; names sort by time."""
-        return f"{self.start:%Y%m%dT%H%M%SZ}--{self.end:%Y%m%dT%H%M%SZ}"
+        return f"{self.start:{_INSTANT}}--{self.end:{_INSTANT}}"
+
+    @classmethod
+    def named(cls, name: str) -> Window | None:
+        """Return the window of this name, or None where it is no window's."""
+        try:
+            start, end = (datetime.strptime(each, _INSTANT).replace(tzinfo=UTC) for each in name.split("--"))
+        except ValueError:
+            return None
+        return cls(start=start, end=end)
+
+    def overlaps(self, other: Window) -> bool:
+        """Tell whether an item can be in both."""
+        return self.start < other.end and other.start < self.end
 
     def __str__(self) -> str:
         return f"{self.start:%Y-%m-%d %H:%M:%S} to {self.end:%Y-%m-%d %H:%M:%S} UTC"

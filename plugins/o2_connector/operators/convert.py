@@ -110,6 +110,7 @@ def convert(staging: StagingHook, window: Window, batch: StagedBatch, region: st
                         eml=(eml_at, emls.tell() - eml_at),
                         eml_sha256=digest.hexdigest(),
                         message=(message_at, messages.tell() - message_at),
+                        attached=sum(part.size for part in each.rendering.parts),
                         causes=each.rendering.causes,
                     )
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from airflow.sdk import BaseOperator
 
 from o2_connector.core.conversion import IndexRow
 from o2_connector.core.errors import StopError
-from o2_connector.core.layout import MAPPING_STEM, run_stem, shard_stem
+from o2_connector.core.layout import BUCKETS, MAPPING_STEM, bucket_of, bucket_range, run_stem, shard_stem
 from o2_connector.core.ledger import Delivery, delivery_lines
 from o2_connector.core.manifest import ConvertedBatch, ConvertedGroup, Decision, Shard, StagedObject, from_xcom, to_xcom
 from o2_connector.core.outcomes import Cause, Outcome
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from o2_connector.core.mapping import Decisions
 
-SHARDS = 16  # for ever the same mailboxes in each, so that nobody else writes to them
+TASKS = 16  # import tasks
 
 _PARTICIPANT_TYPES: dict[Hashable, type] = {"row": int, "phone": str, "email": str}
 
@@ -40,15 +39,19 @@ class MapMailboxesOperator(BaseOperator):
     :param groups: a list of :class:`ConvertedGroup`. (templated)
     :param mappings: folder whose CSV files are, together, the mapping. (templated)
     :param region: ISO 3166 code of the country that national numbers belong to. (templated)
+    :param tasks: over how many import tasks the mailboxes are shared out, 1 to 64; it may change from run to run.
     """
 
     template_fields: Sequence[str] = ("groups", "mappings", "region")
 
-    def __init__(self, *, groups: Any, mappings: str, region: str, **kwargs: Any) -> None:
+    def __init__(self, *, groups: Any, mappings: str, region: str, tasks: int = TASKS, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not 1 <= tasks <= BUCKETS:
+            raise ValueError(f"tasks is {tasks}: the mailboxes can be shared out over 1 to {BUCKETS} import tasks")
         self.groups = groups
         self.mappings = mappings
         self.region = region
+        self.tasks = tasks
 
     def execute(self, context: Context) -> Any:
         """Read, ask the directory, decide, share out."""
@@ -72,13 +75,16 @@ class MapMailboxesOperator(BaseOperator):
         shards = [
             Shard(
                 window=window,
-                shard=number,
+                first=first,
+                last=last,
                 mailboxes=len({row.mailbox for row in rows}),
                 count=len(rows),
-                deliveries=_write_deliveries(staging, shard_stem(window, context["run_id"], number), batches, rows),
+                deliveries=_write_deliveries(
+                    staging, shard_stem(window, context["run_id"], first, last), batches, rows
+                ),
                 dry_run=bool(context["params"].get("dry_run")),
             )
-            for number, rows in sorted(share_out(deliveries(items, decisions)).items())
+            for (first, last), rows in sorted(share_out(deliveries(items, decisions), self.tasks).items())
         ]
         decision = Decision(
             window=window,
@@ -117,13 +123,13 @@ def mapping_files(folder: Path) -> Iterator[tuple[str, bytes]]:
 def read_items(staging: StagingHook, batches: Sequence[ConvertedBatch]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read every batch's index and participants, as tables of references.
 
-    :returns: items (a row each: item_id, key, sent, record, causes, batch, offset, length), and participants (row of
-        the item in that table, phone, email).
+    :returns: items (a row each: item_id, key, sent, record, attached, causes, batch, offset, length), and participants
+        (row of the item in that table, phone, email).
     """
     import pandas as pd
 
     columns: dict[str, list[Any]] = {
-        name: [] for name in ("item_id", "key", "sent", "record", "causes", "batch", "offset", "length")
+        name: [] for name in ("item_id", "key", "sent", "record", "attached", "causes", "batch", "offset", "length")
     }
     people = []
     decoder = msgspec.json.Decoder(IndexRow)
@@ -132,7 +138,7 @@ def read_items(staging: StagingHook, batches: Sequence[ConvertedBatch]) -> tuple
         with staging.reader(batch.index) as lines:
             for line in lines:
                 row = decoder.decode(line)
-                values = (row.item_id, row.key, row.sent, row.record, row.causes, number, *row.message)
+                values = (row.item_id, row.key, row.sent, row.record, row.attached, row.causes, number, *row.message)
                 for column, value in zip(columns.values(), values, strict=True):
                     column.append(value)
         with staging.reader(batch.participants) as lines:
@@ -151,9 +157,9 @@ def deliveries(items: pd.DataFrame, decisions: Decisions) -> Iterator[Delivery]:
     again = items.duplicated("key")
     conflicting = again & (items["record"] != items.groupby("key")["record"].transform("first"))
     table = decisions.deliveries.join(items.assign(again=again, conflicting=conflicting), on="row")
-    names = ("row", "item_id", "key", "mailbox", "sent", "causes", "batch", "offset", "length", "rule")
+    names = ("row", "item_id", "key", "mailbox", "sent", "attached", "causes", "batch", "offset", "length", "rule")
     values = (table[name].tolist() for name in (*names, "again", "conflicting"))
-    for row, item_id, key, mailbox, sent, causes, batch, offset, length, rule, repeats, conflicts in zip(
+    for row, item_id, key, mailbox, sent, attached, causes, batch, offset, length, rule, repeats, conflicts in zip(
         *values, strict=True
     ):
         settled = None
@@ -170,18 +176,20 @@ def deliveries(items: pd.DataFrame, decisions: Decisions) -> Iterator[Delivery]:
             pack=batch,
             offset=offset,
             length=length,
+            attached=attached,
             rule=rule,
             causes=causes,
             settled=settled,
         )
 
 
-def share_out(rows: Iterable[Delivery]) -> dict[int, list[Delivery]]:
-    """Share deliveries out by mailbox: a mailbox is always in the same shard; mailbox by mailbox, oldest first."""
-    shards: dict[int, list[Delivery]] = {}
+def share_out(rows: Iterable[Delivery], tasks: int) -> dict[tuple[int, int], list[Delivery]]:
+    """Share deliveries out over ranges of buckets; within each mailbox by mailbox, oldest first."""
+    ranges = [(first, last) for first, last in (bucket_range(number, tasks) for number in range(tasks))]
+    range_of = [each for each in ranges for _ in range(each[0], each[1] + 1)]
+    shards: dict[tuple[int, int], list[Delivery]] = {}
     for row in rows:
-        number = int.from_bytes(hashlib.sha256(row.mailbox.encode()).digest()[:4]) % SHARDS
-        shards.setdefault(number, []).append(row)
+        shards.setdefault(range_of[bucket_of(row.mailbox)], []).append(row)
     for each in shards.values():
         each.sort(key=lambda row: (row.mailbox, row.sent))
     return shards

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from o2_connector.core.layout import holds_receipts_of, receipts_stem, runs_stem
+from o2_connector.core.layout import receipts_stem, runs_stem, segment_of
 from o2_connector.core.ledger import Receipt, latest
 from o2_connector.core.manifest import Shard
 from o2_connector.core.outcomes import Cause, Outcome
@@ -25,7 +25,9 @@ def delivered_before(staging: StagingHook, shard: Shard) -> dict[tuple[str, str]
     own = receipts_stem(shard.deliveries.name)
     found: dict[tuple[str, str], Receipt] = {}
     for name in staging.names(runs_stem(shard.window)):
-        if holds_receipts_of(shard.shard, name) and not name.startswith(own):
+        segment = segment_of(name)
+        meets = segment and not segment.intents and segment.first <= shard.last and shard.first <= segment.last
+        if meets and not name.startswith(own):
             for receipt in staging.read_lines(staging.staged(name), Receipt):
                 if _is_there(receipt):
                     found.setdefault((receipt.item_id, receipt.mailbox), receipt)

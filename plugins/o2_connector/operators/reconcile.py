@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -13,14 +15,15 @@ from airflow.sdk import BaseOperator
 
 from o2_connector.core.conversion import Reject
 from o2_connector.core.errors import IntegrityError, StopError
-from o2_connector.core.layout import run_stem
-from o2_connector.core.ledger import read_deliveries
+from o2_connector.core.layout import receipts_stem, run_stem
+from o2_connector.core.ledger import Receipt, outranks, read_delivery
 from o2_connector.core.manifest import (
     ConvertedBatch,
     ConvertedGroup,
     Decision,
     Frozen,
     ReportManifest,
+    Shard,
     StagedGroup,
     StagedObject,
     from_xcom,
@@ -29,7 +32,6 @@ from o2_connector.core.manifest import (
 from o2_connector.core.outcomes import Outcome
 from o2_connector.core.report import Counts, Detail, Report, lines_of, report_csv, report_json
 from o2_connector.hooks.staging import StagingHook
-from o2_connector.operators.receipts import receipts_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -126,29 +128,25 @@ def _report(
     dry_run: bool,
 ) -> Report:
     batches = [batch for group in converted for batch in group.batches]
-    outcomes: Counter[str] = Counter()
-    delivered: set[int] = set()
+    outcomes: Counter[Outcome] = Counter()
+    available = 0
+    delivered = bytearray(decision.items if decision else 0)  # an item a byte
     details = list(_rejects(staging, [batch.rejects for batch in batches]))
     if decision:
         details.extend(staging.read_lines(decision.details, Detail))
-    available = 0
     for shard in decision.shards if decision else ():
+        count = 0
         with staging.reader(shard.deliveries) as lines:
-            rows = read_deliveries(lines).rows
-        receipts = receipts_of(staging, shard)
-        available += len(rows)
-        delivered.update(row.item for row in rows)
-        for receipt in receipts.values():
-            outcomes[receipt.outcome] += 1
-            if receipt.outcome in (Outcome.FAILED, Outcome.PARTIALLY_IMPORTED):
-                details.append(
-                    Detail(
-                        item_id=receipt.item_id,
-                        outcome=receipt.outcome,
-                        cause=receipt.cause or "",
-                        mailbox=receipt.mailbox,
-                    )
-                )
+            for line in islice(lines, 1, None):
+                delivered[read_delivery(line).item] = 1
+                count += 1
+        counted, troubled = sum_up(receipts_of(staging, shard), count)
+        available += count
+        outcomes.update(counted)
+        details.extend(
+            Detail(item_id=each.item_id, outcome=each.outcome, cause=each.cause or "", mailbox=each.mailbox)
+            for each in troubled
+        )
     counts = Counts(
         available_from_source=frozen.items,
         staged=sum(batch.items for group in staged for batch in group.batches),
@@ -156,7 +154,7 @@ def _report(
         rejected=sum(batch.rejected for batch in batches),
         decided=decision.items if decision else 0,
         parked=decision.items_parked if decision else 0,
-        items_with_deliveries=len(delivered),
+        items_with_deliveries=delivered.count(1),
         available_for_import=available,
         imported=outcomes[Outcome.IMPORTED],
         partially_imported=outcomes[Outcome.PARTIALLY_IMPORTED],
@@ -173,6 +171,37 @@ def _report(
         batch_faults=tuple(_batch_faults(staged, batches)),
         mapping_sha256=decision.mapping.sha256 if decision else None,
     )
+
+
+def receipts_of(staging: StagingHook, shard: Shard) -> Iterator[Receipt]:
+    """Yield every receipt that a shard's deliveries have, in no particular order."""
+    for name in staging.names(receipts_stem(shard.deliveries.name)):
+        yield from staging.read_lines(staging.staged(name), Receipt)
+
+
+def sum_up(receipts: Iterable[Receipt], count: int) -> tuple[Counter[Outcome], list[Receipt]]:
+    """Count so many deliveries by the outcome that counts for each; nine bytes a delivery.
+
+    :returns: how many have each outcome, and the receipts of those that need a person, in the deliveries' order.
+    :raises IntegrityError: when there is a receipt for a delivery that is not among them.
+    """
+    kinds = list(Outcome)
+    known = bytearray(count)  # nought for none, else the outcome's place in that list, from 1
+    times = array("q", bytes(8 * count))
+    troubled: dict[int, Receipt] = {}
+    for receipt in receipts:
+        number = receipt.delivery
+        if not 0 <= number < count:
+            raise IntegrityError(f"there is a receipt for delivery {number}, but the shard has {count} deliveries")
+        if known[number] and not outranks(receipt, kinds[known[number] - 1], times[number]):
+            continue
+        known[number], times[number] = kinds.index(receipt.outcome) + 1, receipt.at
+        if receipt.outcome in (Outcome.FAILED, Outcome.PARTIALLY_IMPORTED):
+            troubled[number] = receipt
+        else:
+            troubled.pop(number, None)
+    counted = Counter({kind: known.count(place) for place, kind in enumerate(kinds, start=1)})
+    return counted, [troubled[number] for number in sorted(troubled)]
 
 
 def _rejects(staging: StagingHook, objects: Sequence[StagedObject | None]) -> Iterator[Detail]:
