@@ -286,6 +286,24 @@ def test_names_are_sorted_recursive_and_begin_with_the_prefix(hook: StagingHook)
     assert list(hook.names("nowhere/")) == []
 
 
+def test_folders_are_sorted_and_those_directly_below_alone(hook: StagingHook) -> None:
+    for stem in ("windows/b/raw/x.", "windows/a/raw/x.", "windows/a/raw/y.", "windows/file.", "owners/00/0/sign."):
+        stage(hook, b"x", stem)
+
+    assert list(hook.folders("windows/")) == ["a", "b"]
+    assert list(hook.folders("")) == ["owners", "windows"]
+    assert list(hook.folders("nowhere/")) == []
+
+
+def test_folders_are_listed_anew_each_time(hook: StagingHook) -> None:
+    stage(hook, b"x", "windows/a/raw/x.")
+    before = list(hook.folders("windows/"))
+
+    stage(hook, b"x", "windows/b/raw/x.")
+
+    assert (before, list(hook.folders("windows/"))) == (["a"], ["a", "b"])
+
+
 def test_names_keep_percent_signs_as_they_are(hook: StagingHook) -> None:
     staged = stage(hook, b"evidence", RAW + "a%2Fb%20c.")
 

@@ -164,6 +164,20 @@ class StagingHook(BaseHook):
                 found = list(_files_below(self._directory, folder))
         yield from sorted(name for name in found if name.startswith(prefix))
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Iterate over the folders directly below a prefix, sorted, by their last part; what is in them is not listed.
+
+        :param prefix: a folder, with ``/`` at its end; or nothing, for the root.
+        """
+        folder = self._path(prefix.removesuffix("/")) if prefix else self.get_conn()
+        try:
+            with translated(f"listing {prefix or 'everything'}"):
+                found = folder.fs.ls(folder.path, detail=True, refresh=True)
+        except ObjectMissing:
+            return
+        names = {each["name"].rstrip("/").rpartition("/")[2] for each in found if each["type"] == "directory"}
+        yield from sorted(names - {SPOOL})
+
     def staged(self, name: str) -> StagedObject:
         """Refer to an object that was found by its name, which says what its bytes should be."""
         digest, size = _DIGEST.search(name), self.size(name)
