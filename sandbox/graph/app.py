@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from datetime import datetime
+from functools import lru_cache
 from itertools import count, islice
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
@@ -95,7 +96,7 @@ class GraphApp:
         parts = path.split("/")[1:]
         head = parts[0].lower()
         if head == "v1.0":
-            return await self._graph(scope, receive, headers, path, parts[1:])
+            return await self._graph(scope, receive, headers, path)
         if head == "upload" and len(parts) == 2:
             return await self._upload(scope, receive, headers, path, parts[1])
         query = scope["query_string"].decode("latin-1")
@@ -132,14 +133,12 @@ class GraphApp:
 
     # Graph
 
-    async def _graph(
-        self, scope: Scope, receive: Receive, headers: dict[str, str], path: str, parts: list[str]
-    ) -> Answer:
+    async def _graph(self, scope: Scope, receive: Receive, headers: dict[str, str], path: str) -> Answer:
         tenant = self.tenant
         now = tenant.clock()
         roles = tenant.roles_of(headers.get("authorization", ""), now)
         method = scope["method"]
-        parts = _segments(parts)
+        parts = _segments(path)[1:]
         call = Call(
             method=method,
             parts=parts,
@@ -175,7 +174,7 @@ class GraphApp:
             if meter:
                 meter.leave(1)
 
-    def _metered(self, parts: list[str]) -> Mailbox | None:
+    def _metered(self, parts: tuple[str, ...]) -> Mailbox | None:
         if outlook.is_mail(parts) and parts[0].lower() == "users":
             return self.tenant.mailbox(parts[1])
         return None
@@ -209,7 +208,7 @@ class GraphApp:
                     raise meter.over_concurrency()
             call = Call(
                 method=scope["method"],
-                parts=[],
+                parts=(),
                 query=scope["query_string"].decode("latin-1"),
                 prefer="",
                 content_type="",
@@ -286,7 +285,8 @@ class GraphApp:
             return Answer(200, b'{"responses":[]}')
         calls = {step.id: _sub_call(step, call) for step in steps}
         order = _in_dependency_order(steps)
-        granted, entered = self._enter_batch(order, calls, call.now)
+        mailboxes = {name: self._metered(sub_call.parts) for name, sub_call in calls.items()}
+        granted, entered = _enter_batch(order, mailboxes, call.now)
         try:
             await self._work(max((-(-len(steps) // _width(steps)) for steps in entered.values()), default=1))
             statuses: dict[str, int] = {}
@@ -296,7 +296,7 @@ class GraphApp:
                     refused = Refused(424, "FailedDependency", "A request that this one depends on has failed.")
                     answer = self._refusal(refused, next(self._request_ids), None)
                 else:
-                    answer = await self._step(calls[step.id], step, step.id in granted)
+                    answer = await self._step(calls[step.id], step, mailboxes[step.id], step.id in granted)
                 statuses[step.id] = answer.status
                 responses.append(_response(step.id, answer))
         finally:
@@ -306,28 +306,10 @@ class GraphApp:
         responses.reverse()
         return Answer(200, _encode({"responses": responses}))
 
-    def _enter_batch(
-        self, order: list[Step], calls: dict[str, Call], now: datetime
-    ) -> tuple[set[str], dict[Mailbox, list[Step]]]:
-        """Take the slots that the batch fills in each mailbox, and return the ids of the steps that find one."""
-        entered: dict[Mailbox, list[Step]] = {}
-        granted: set[str] = set()
-        for step in order:
-            mailbox = self._metered(calls[step.id].parts)
-            if mailbox is None:
-                granted.add(step.id)
-            else:
-                entered.setdefault(mailbox, []).append(step)
-        for mailbox, steps in entered.items():
-            width = _width(steps)
-            free = mailbox.meter.enter(width, now)
-            granted.update(step.id for number, step in enumerate(steps) if number % width < free)
-        return granted, entered
-
-    async def _step(self, call: Call, step: Step, granted: bool) -> Answer:
+    async def _step(self, call: Call, step: Step, mailbox: Mailbox | None, granted: bool) -> Answer:
         path = "/v1.0/" + step.url.partition("?")[0].lstrip("/")
         try:
-            if (mailbox := self._metered(call.parts)) is not None:
+            if mailbox is not None:
                 mailbox.meter.count(call.now, len(call.body) if call.method in UPLOADING else 0)
                 if not granted:
                     raise mailbox.meter.over_concurrency()
@@ -355,17 +337,18 @@ class GraphApp:
         return Answer(refused.status, _encode({"error": error}), refused.headers)
 
 
-def _segments(parts: list[str]) -> list[str]:
+@lru_cache(maxsize=4096)
+def _segments(path: str) -> tuple[str, ...]:
     """Decode a path's segments; `users('x')` is `users/x` (OData's key in parentheses)."""
     segments: list[str] = []
-    for part in parts:
+    for part in path.split("/"):
         text = unquote(part) if "%" in part else part
         if text.endswith("')") and "('" in text:
             name, _, key = text[:-2].partition("('")
             segments += [name, key.replace("''", "'")] if name else [key]
         elif text:
             segments.append(text)
-    return segments
+    return tuple(segments)
 
 
 def _steps(body: bytes) -> list[Step]:
@@ -405,7 +388,7 @@ def _sub_call(step: Step, outer: Call) -> Call:
         body = body.strip(b'"')
     return Call(
         method=step.method.upper(),
-        parts=_segments(path.lstrip("/").split("/")),
+        parts=_segments(path),
         query=query,
         prefer=step.headers.get("prefer", ""),
         content_type=content_type,
@@ -430,6 +413,25 @@ def _in_dependency_order(steps: list[Step]) -> list[Step]:
         done.update(step.id for step in ready)
         waiting = [step for step in waiting if step.id not in done]
     return order
+
+
+def _enter_batch(
+    order: list[Step], mailboxes: dict[str, Mailbox | None], now: datetime
+) -> tuple[set[str], dict[Mailbox, list[Step]]]:
+    """Take the slots that the batch fills in each mailbox, and return the ids of the steps that find one."""
+    entered: dict[Mailbox, list[Step]] = {}
+    granted: set[str] = set()
+    for step in order:
+        mailbox = mailboxes[step.id]
+        if mailbox is None:
+            granted.add(step.id)
+        else:
+            entered.setdefault(mailbox, []).append(step)
+    for mailbox, steps in entered.items():
+        width = _width(steps)
+        free = mailbox.meter.enter(width, now)
+        granted.update(step.id for number, step in enumerate(steps) if number % width < free)
+    return granted, entered
 
 
 def _width(steps: list[Step]) -> int:

@@ -20,7 +20,9 @@ MAX_UPLOAD: Final = 150 * MEGABYTE
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
-def serve_attachments(tenant: Tenant, mailbox: Mailbox, call: Call, message: StoredMessage, parts: list[str]) -> Answer:
+def serve_attachments(
+    tenant: Tenant, mailbox: Mailbox, call: Call, message: StoredMessage, parts: tuple[str, ...]
+) -> Answer:
     """Answer a request for the attachments of a message."""
     if not parts:
         if call.method == "POST":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
 
@@ -12,7 +14,7 @@ from msgspec import UNSET
 from sandbox.graph import shapes
 from sandbox.graph.answers import check_names, json_answer, mail_query, no_method, page_answer, too_large
 from sandbox.graph.mime import read_mime
-from sandbox.graph.odata import EXTENDED, Query, dig, equalities, extended_equality, holds, paths
+from sandbox.graph.odata import EXTENDED, Node, Query, conjunction, dig, extended_equality, holds, paths
 from sandbox.graph.refusals import Refused, access_denied
 from sandbox.graph.store import DRAFT, READ, Attachment, Folder, Mailbox, StoredMessage, is_indexed
 from sandbox.graph.tenant import CHANGE_SENT_MAIL, Answer, Call, Tenant
@@ -20,6 +22,7 @@ from sandbox.graph.views import (
     FLAGS,
     MESSAGE_CLASS,
     MESSAGE_ID,
+    QUICK,
     RECEIVED,
     SENT,
     check_expands,
@@ -179,7 +182,7 @@ def matching(mailbox: Mailbox, query: Query, folder: Folder | None) -> list[Stor
         return folder.newest_first() if folder else mailbox.newest_first()
     indexed: list[StoredMessage] | None = None
     sole = False
-    for node in equalities(query.filter):
+    for node in conjunction(query.filter):
         equality = extended_equality(node)
         if equality and is_indexed(equality[0]):
             indexed = mailbox.found(*equality)
@@ -189,7 +192,7 @@ def matching(mailbox: Mailbox, query: Query, folder: Folder | None) -> list[Stor
             sole = node is query.filter
             break
     if indexed is None:
-        candidates = folder.newest_first() if folder else mailbox.newest_first()
+        candidates, sole = _received_within(query.filter, folder.newest_first() if folder else mailbox.newest_first())
     else:
         candidates = [
             m for m in indexed if m.folder is folder or (folder is None and m.folder is not mailbox.recoverable)
@@ -199,6 +202,26 @@ def matching(mailbox: Mailbox, query: Query, folder: Folder | None) -> list[Stor
     return [message for message in candidates if holds(query.filter, _resolver(mailbox, message))]
 
 
+def _received_within(conditions: Node, newest_first: list[StoredMessage]) -> tuple[list[StoredMessage], bool]:
+    """Narrow messages to those within the bounds on receivedDateTime, and say whether a filter asks for no more."""
+    start, end, sole = 0, len(newest_first), True
+    for node in conjunction(conditions):
+        match node:
+            case ("compare", "receivedDateTime", "ge" | "gt" as operator, datetime() as bound):
+                side = bisect_right if operator == "ge" else bisect_left
+                end = min(end, side(newest_first, -bound.timestamp(), key=_age))
+            case ("compare", "receivedDateTime", "le" | "lt" as operator, datetime() as bound):
+                side = bisect_left if operator == "le" else bisect_right
+                start = max(start, side(newest_first, -bound.timestamp(), key=_age))
+            case _:
+                sole = False
+    return newest_first[start:end], sole
+
+
+def _age(message: StoredMessage) -> int:
+    return -message.received
+
+
 def _resolver(mailbox: Mailbox, message: StoredMessage) -> Callable[[str], Any]:
     content = message.content
     view: dict[str, Any] = {}
@@ -206,6 +229,8 @@ def _resolver(mailbox: Mailbox, message: StoredMessage) -> Callable[[str], Any]:
     def resolve(path: str) -> Any:
         if path.startswith(f"{EXTENDED}/"):
             return extended_value(message, content, path.removeprefix(f"{EXTENDED}/"))
+        if (quick := QUICK.get(path)) is not None:
+            return quick(message, content)
         if not view:
             view.update(msgspec.to_builtins(message_view(mailbox, message, content, immutable=True)))
         return dig(view, path)

@@ -313,11 +313,11 @@ def extended_equality(node: Node) -> tuple[str, str] | None:
     return None
 
 
-def equalities(node: Node) -> Iterator[Node]:
+def conjunction(node: Node) -> Iterator[Node]:
     """Yield the conditions that every match must fulfil, so that an index can serve one of them."""
     if node[0] == "and":
-        yield from equalities(node[1])
-        yield from equalities(node[2])
+        yield from conjunction(node[1])
+        yield from conjunction(node[2])
     else:
         yield node
 

@@ -25,12 +25,12 @@ def serve(tenant: Tenant, mailbox: Mailbox, call: Call) -> Answer:
     raise not_served(parts[2])
 
 
-def is_mail(parts: list[str]) -> bool:
+def is_mail(parts: tuple[str, ...]) -> bool:
     """Say whether a path under `/users/{id}` leads into the mailbox."""
     return len(parts) > 2 and parts[2].lower() in {"messages", "mailfolders"}
 
 
-def _folders(tenant: Tenant, mailbox: Mailbox, call: Call, parent: Folder, parts: list[str]) -> Answer:
+def _folders(tenant: Tenant, mailbox: Mailbox, call: Call, parent: Folder, parts: tuple[str, ...]) -> Answer:
     if not parts:
         if call.method == "POST":
             return create_folder(mailbox, call, parent)
@@ -47,7 +47,7 @@ def _folders(tenant: Tenant, mailbox: Mailbox, call: Call, parent: Folder, parts
     raise not_served(parts[1])
 
 
-def _messages(tenant: Tenant, mailbox: Mailbox, call: Call, folder: Folder | None, parts: list[str]) -> Answer:
+def _messages(tenant: Tenant, mailbox: Mailbox, call: Call, folder: Folder | None, parts: tuple[str, ...]) -> Answer:
     if not parts:
         if call.method == "POST":
             return create_message(tenant, mailbox, call, folder or mailbox.well_known["drafts"], in_folder=bool(folder))

@@ -11,6 +11,7 @@ import binascii
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -196,6 +197,8 @@ READ_ONLY = (
 )
 NO_EFFECT = ("isDraft", "sentDateTime", "receivedDateTime", "conversationId", "conversationIndex")
 RECIPIENTS = ("toRecipients", "ccRecipients", "bccRecipients", "replyTo")
+_read_only_of = attrgetter(*READ_ONLY)
+_NONE_OF_THEM = (UNSET,) * len(READ_ONLY)
 
 _TYPE_OF_FIELD = {
     "emailAddress": "emailAddress",
@@ -354,9 +357,11 @@ def canonical(property_id: str) -> str:
 
 def check_value(property_id: str, value: str | None) -> None:
     """Refuse a value that its extended property's type cannot hold (response code from Exchange's list)."""
-    kind = property_id.partition(" ")[0]
     if value is None:
         raise Refused(400, "ErrorInvalidExtendedPropertyValue", "The extended property value is missing.")
+    kind = property_id.partition(" ")[0]
+    if kind == "String":
+        return
     try:
         fits = _fits(kind, value)
     except (ValueError, binascii.Error):
@@ -380,6 +385,7 @@ def _fits(kind: str, value: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=4096)
 def instant(value: str) -> int:
     """Return an RFC 3339 instant in whole seconds of Unix time.
 
@@ -396,9 +402,9 @@ def instant(value: str) -> int:
 
 def check_message(message: Message, *, creating: bool) -> None:
     """Refuse what Graph refuses in a message to create or to update; put the defaults of names and enums in place."""
-    for name in READ_ONLY:
-        if getattr(message, name) is not UNSET:
-            raise Refused(400, "ErrorInvalidPropertySet", f"Set action is invalid for property '{name}'.")
+    if (read_only := _read_only_of(message)) != _NONE_OF_THEM:
+        name = next(name for name, value in zip(READ_ONLY, read_only, strict=True) if value is not UNSET)
+        raise Refused(400, "ErrorInvalidPropertySet", f"Set action is invalid for property '{name}'.")
     subject = message.subject
     if subject and len(subject) * 2 > MAX_SUBJECT and len(subject.encode("utf-16-le")) > MAX_SUBJECT * 2:
         # Exchange Online limits: subject length 255 characters; a MAPI string counts UTF-16 units.
@@ -458,14 +464,19 @@ def _check_headers(headers: list[InternetMessageHeader] | None) -> None:
         message = f"Maximum number of headers in one message should be less than or equal to {MAX_HEADERS}."
         raise Refused(400, "InvalidInternetMessageHeaderCollection", message)
     for header in headers:
-        if not header.name or header.name[:2] not in {"x-", "X-"}:
-            message = f"The internet message header name '{header.name}' should start with 'x-' or 'X-'."
-            raise Refused(400, "InvalidInternetMessageHeader", message)
-        if re.search(r"[^!-9;-~]", header.name):  # RFC 5322 3.6.8: printable US-ASCII except the colon
-            raise Refused(400, "InvalidInternetMessageHeader", "The internet message header name is not valid.")
+        _check_header_name(header.name)
         value = header.value or ""
         if "\r" in value or "\n" in value or len(value) > MAX_HEADER_VALUE:
             raise Refused(400, "InvalidInternetMessageHeader", "The internet message header value is not valid.")
+
+
+@lru_cache(maxsize=4096)
+def _check_header_name(name: str | None) -> None:
+    if not name or name[:2] not in {"x-", "X-"}:
+        message = f"The internet message header name '{name}' should start with 'x-' or 'X-'."
+        raise Refused(400, "InvalidInternetMessageHeader", message)
+    if re.search(r"[^!-9;-~]", name):  # RFC 5322 3.6.8: printable US-ASCII except the colon
+        raise Refused(400, "InvalidInternetMessageHeader", "The internet message header name is not valid.")
 
 
 def file_attachment(raw: msgspec.Raw | bytes) -> FileAttachment:

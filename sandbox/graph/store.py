@@ -373,7 +373,7 @@ def _keys(content: shapes.Message) -> Iterator[tuple[str, str]]:
         yield "", content.internetMessageId.casefold()
     if content.singleValueExtendedProperties is not UNSET:
         for single in content.singleValueExtendedProperties:
-            if single.id and single.value is not None and is_indexed(single.id):
+            if single.id and is_indexed(single.id) and single.value is not None:
                 yield single.id, single.value.casefold()
 
 

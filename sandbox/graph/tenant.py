@@ -47,7 +47,7 @@ class Call(NamedTuple):
     """Carry one request, or one sub-request of a batch, to the part that serves it."""
 
     method: str
-    parts: list[str]
+    parts: tuple[str, ...]
     query: str
     prefer: str
     content_type: str

@@ -231,6 +231,14 @@ def test_headers_are_read_only_where_they_are_selected(graph: TestClient) -> Non
         ("from/emailAddress/address eq '447700900002@sms.example.com'", 1),
         ("startswith(subject, 'MMS') or not (isRead eq true)", 0),
         ("receivedDateTime lt 2024-05-15T12:00:05Z", 0),
+        ("receivedDateTime le 2024-05-15T12:00:05Z", 1),
+        ("receivedDateTime gt 2024-05-15T12:00:05Z", 0),
+        ("receivedDateTime gt 2024-05-15T12:00:04.999Z and receivedDateTime lt 2024-05-15T12:00:05.001Z", 1),
+        ("receivedDateTime ge 2024-05-15T12:00:05Z and receivedDateTime le 2024-05-15T12:00:05Z", 1),
+        ("receivedDateTime ge 2024-05-15T12:00:06Z and receivedDateTime le 2024-05-15T12:00:04Z", 0),
+        ("receivedDateTime ge 2024-05-15T12:00:05Z and isRead eq false", 0),
+        ("receivedDateTime ge 2024-05-15T12:00:06Z or receivedDateTime le 2024-05-15T12:00:05Z", 1),
+        ("not (receivedDateTime ge 2024-05-15T12:00:05Z)", 0),
     ],
 )
 def test_a_filter_finds_what_it_describes(graph: TestClient, condition: str, count: int) -> None:
