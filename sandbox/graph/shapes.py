@@ -359,9 +359,9 @@ def check_value(property_id: str, value: str | None) -> None:
     """Refuse a value that its extended property's type cannot hold (response code from Exchange's list)."""
     if value is None:
         raise Refused(400, "ErrorInvalidExtendedPropertyValue", "The extended property value is missing.")
-    kind = property_id.partition(" ")[0]
-    if kind == "String":
+    if property_id.startswith("String "):
         return
+    kind = property_id.partition(" ")[0]
     try:
         fits = _fits(kind, value)
     except (ValueError, binascii.Error):
@@ -371,6 +371,7 @@ def check_value(property_id: str, value: str | None) -> None:
         raise Refused(400, "ErrorInvalidExtendedPropertyValue", message)
 
 
+@lru_cache(maxsize=4096)
 def _fits(kind: str, value: str) -> bool:
     if kind in _INTEGERS:
         return -(1 << _INTEGERS[kind]) <= int(value) < 1 << _INTEGERS[kind]
@@ -449,10 +450,15 @@ def _check_recipient(recipient: Recipient) -> None:
     """
     email = recipient.emailAddress
     address = email.address if email is not None else None
-    if email is None or not address or not (SMTP_ADDRESS.fullmatch(address) or address[:3].lower() == "/o="):
+    if email is None or not address or not _is_address(address):
         raise Refused(400, "ErrorInvalidRecipients", "At least one recipient is not valid.")
     if email.name is None:
         email.name = address
+
+
+@lru_cache(maxsize=16_384)
+def _is_address(text: str) -> bool:
+    return SMTP_ADDRESS.fullmatch(text) is not None or text[:3].lower() == "/o="
 
 
 def _check_headers(headers: list[InternetMessageHeader] | None) -> None:

@@ -255,6 +255,28 @@ def test_a_late_create_is_answered_504_and_happens_all_the_same(sandbox: Sandbox
     assert (answered, int(at_once), int(later)) == (504, before, before + 1)
 
 
+def test_whole_batches_are_cut_or_lost_at_a_rate_and_what_came_back_is_there(sandbox: Sandbox) -> None:
+    user, url = mailbox_of(sandbox)
+    before = len(sandbox.graph.mailboxes[user].messages)
+    steps = {"requests": [create(str(number), user) for number in range(4)]}
+    answered = broken = 0
+    with live(sandbox) as graph:
+        sandbox.graph.faults.add("cut", path="batch$", rate=0.2, times=1_000_000)
+        sandbox.graph.faults.add("executed_but_lost", path="batch$", rate=0.2, times=1_000_000)
+        for _ in range(100):
+            try:
+                answered += graph.post(f"{sandbox.graph_url}/$batch", json=steps).text.count('"status":201')
+            except httpx.RemoteProtocolError:
+                broken += 1
+        struck = dict(sandbox.graph.faults.struck)
+        sandbox.graph.faults.clear()
+
+    assert broken == struck["cut"] + struck["executed_but_lost"]
+    assert min(struck.values()) > 5
+    assert answered == 4 * (100 - broken)
+    assert len(sandbox.graph.mailboxes[user].messages) - before == answered + 4 * struck["executed_but_lost"]
+
+
 # Faults
 
 
