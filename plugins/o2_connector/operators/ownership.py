@@ -1,139 +1,324 @@
-"""Ownership: one import task at a time writes to the mailboxes of a shard, over all runs, days and workers.
+"""Ownership: one import task at a time writes to the mailboxes of a bucket, over all runs, days and workers.
 
 Two runs may meet in a mailbox: a backfill's days side by side, a run by hand over a scheduled run's window. Staging is
 the only thing that all workers share, and its objects are written once, never changed and never deleted, so a lock that
-is taken and released is not to be had. Instead a shard has a sequence of owners. Owner *n* + 1 may come when owner *n*
-has said that it is done, or has shown no sign of life for so long that it must be dead; that its number is created
-exclusively decides between two who come at the same time. An owner shows that it lives by one more object every few
-seconds, and writes to no mailbox once it could not show it for a while: before anybody may take it for dead.
+is taken and released is not to be had. Instead a bucket has a sequence of owners, each with a folder in staging:
 
-Time is measured by each worker for itself, from when it first saw the last sign: their clocks need not agree.
+    owner                          the number is taken: that it is created exclusively decides between two
+    sign-<n>.<sha256>.jsonl        a sign of life, every few seconds, with what mailboxes were asked since the last
+    done                           nothing of this owner is under way any more
+
+Owner *n* + 1 may come when owner *n* is done, or has shown no sign for so long that it must be dead. An owner asks no
+mailbox any more once it could not show a sign for a while: before anybody may take it for dead. Time is measured by
+each worker for itself, from when it first saw the last sign: their clocks need not agree.
+
+Graph's limits hold for a mailbox whoever asks, so an owner inherits what was used before it came. It tells that again
+in its own first sign, before it asks anything, so whoever comes next needs the signs of one owner only. Of an owner
+that was not done it assumes as much more as may be left untold (see :mod:`o2_connector.core.pacing`).
 """
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from o2_connector.core.errors import ConnectorError, RetryError
+from o2_connector.core.errors import ConnectorError, IntegrityError, RetryError
 from o2_connector.core.layout import owner_stem
+from o2_connector.core.pacing import REQUESTS_SECONDS, UNTOLD_BYTES, UNTOLD_REQUESTS
 from o2_connector.hooks.staging import StagingHook
+from o2_connector.operators.paces import Paces, Used
 
-SIGN_SECONDS = 15.0
-"""Seconds between two signs of life."""
+PARALLEL = 8
+"""Buckets that are looked at in staging at the same time."""
 
-SILENT_SECONDS = 60.0
-"""Seconds without a sign after which an owner writes to no mailbox any more."""
+POLL_SECONDS = 2.0
+"""Seconds between two looks at an owner that is waited for."""
 
-DEAD_SECONDS = 180.0
-"""Seconds without a sign after which somebody else may come. Longer than a silent owner's last request may take."""
+HURRY_SECONDS = 1.0
+"""Seconds at least between two signs."""
+
+MATTERS_MS = (REQUESTS_SECONDS + 2) * 1000
+"""What ended longer ago concerns no limit."""
+
+GRAIN_MS = 10_000
+"""To what an inherited time is rounded up: a mailbox has no more lines in a first sign than fit into ten minutes."""
+
+_NOTHING = hashlib.sha256(b"").hexdigest()
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
+class Rhythm:
+    """Hold the times by which owners know each other to live.
+
+    :param sign_seconds: between two signs of life.
+    :param silent_seconds: without a sign, after which an owner asks no mailbox any more.
+    :param dead_seconds: without a sign, after which somebody else may come; longer than the last request of an owner
+        that fell silent may take.
+    """
+
+    sign_seconds: float = 15.0
+    silent_seconds: float = 60.0
+    dead_seconds: float = 180.0
+
+
 class Ownership:
-    """Stand for the right to write to a shard's mailboxes."""
+    """Stand for the right to write to the mailboxes of some buckets."""
 
-    number: int
-    clock: Callable[[], float]
-    pause: Callable[[float], None]
-    last_sign: float = field(init=False)
+    def __init__(self, rhythm: Rhythm, clock: Callable[[], float], pause: Callable[[float], None]) -> None:
+        self._rhythm = rhythm
+        self._clock = clock
+        self._pause = pause
+        self._shown: dict[int, float] = {}
 
-    def __post_init__(self) -> None:
-        self.last_sign = self.clock()
+    def shown(self, bucket: int, at: float) -> None:
+        """Take note that others may have seen this owner of a bucket live, at this time at the earliest."""
+        self._shown[bucket] = at
 
     def check(self) -> None:
-        """Make sure that nobody else can have come meanwhile.
+        """Make sure that nobody else can have come meanwhile, to any of the buckets.
 
         :raises RetryError: when no sign of life could be written for a while: stop, and try again later.
         """
-        if self.clock() - self.last_sign > SILENT_SECONDS:
+        if self._clock() - min(self._shown.values(), default=math.inf) > self._rhythm.silent_seconds:
             raise RetryError("this task could not show in staging that it still works: it leaves the shard to others")
 
     def sleep(self, seconds: float) -> None:
         """Wait, but not beyond the ownership."""
-        until = self.clock() + seconds
-        while (left := until - self.clock()) > 0:
+        until = self._clock() + seconds
+        while (left := until - self._clock()) > 0:
             self.check()
-            self.pause(min(left, SILENT_SECONDS / 10))
+            self._pause(min(left, self._rhythm.silent_seconds / 10))
         self.check()
 
 
 @contextmanager
 def owned(
     staging: StagingHook,
-    shard: int,
+    buckets: Iterable[int],
+    paces: Paces,
     *,
+    rhythm: Rhythm = Rhythm(),
     patience_seconds: float = 600.0,
-    sign_seconds: float = SIGN_SECONDS,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Ownership]:
-    """Own a shard while the block lasts.
+    """Own buckets while the block lasts.
 
+    :param paces: what the buckets' mailboxes are asked, and what they were asked by earlier owners.
     :param patience_seconds: how long to wait for an owner that works.
-    :raises RetryError: when the shard's owner still works after that.
+    :raises RetryError: when an owner still works after that.
     """
-    stem = owner_stem(shard)
-    number = _take(staging, stem, patience_seconds, sleep, clock)
-    ownership = Ownership(number=number, clock=clock, pause=sleep)
+    ownership = Ownership(rhythm, clock, sleep)
+    each = [
+        _Bucket(staging=staging, paces=paces, ownership=ownership, clock=clock, number=number)
+        for number in sorted(set(buckets))
+    ]
     ended = threading.Event()
-    signs = threading.Thread(
-        target=_show, args=(staging, stem, ownership, sign_seconds, ended), name="ownership", daemon=True
-    )
+    signs = threading.Thread(target=_show, args=(each, paces, rhythm, ended), name="ownership", daemon=True)
     signs.start()
     try:
+        _take(each, ownership, rhythm, patience_seconds, sleep, clock)
         yield ownership
     finally:
         ended.set()
+        paces.wake()
         signs.join()
-        staging.claim(f"{stem}{number:08d}.done")
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            list(pool.map(_Bucket.leave, [bucket for bucket in each if bucket.ours]))
+
+
+@dataclass(kw_only=True)
+class _Bucket:
+    """Hold a bucket: at first as somebody who watches its owner, then as its owner.
+
+    :param number: the bucket's.
+    :param owner: number of its last owner, as far as is known; nought before the first.
+    :param seen: what that owner had shown when looked at last: how many signs, and whether it is done.
+    :param since: when that was first seen.
+    :param ours: whether that owner is this task.
+    :param settled: whether it has told what it inherited.
+    """
+
+    staging: StagingHook
+    paces: Paces
+    ownership: Ownership
+    clock: Callable[[], float]
+    number: int
+    owner: int = 0
+    seen: tuple[int, int, bool] | None = None
+    since: float = 0.0
+    ours: bool = False
+    settled: bool = False
+    signs: int = 0
+
+    @property
+    def stem(self) -> str:
+        return owner_stem(self.number, self.owner)
+
+    def find(self) -> None:
+        """Find the last owner, knowing an earlier one: by doubling steps, then halving them, never by listing years."""
+        step = 1
+        while self._exists(self.owner + step):
+            self.owner, step = self.owner + step, 2 * step
+        while step := step // 2:
+            if self._exists(self.owner + step):
+                self.owner += step
+
+    def look(self) -> None:
+        """Look what the last owner shows."""
+        names = list(self.staging.names(self.stem)) if self.owner else []
+        done = not self.owner or f"{self.stem}done" in names
+        seen = self.owner, sum("/sign-" in name for name in names), done
+        if seen != self.seen:
+            self.seen, self.since = seen, self.clock()
+
+    def is_free(self, dead_seconds: float) -> bool:
+        """Tell whether somebody else may come."""
+        return self.seen is not None and (self.seen[-1] or self.clock() - self.since > dead_seconds)
+
+    def claim(self) -> bool:
+        """Become the owner, unless somebody is quicker."""
+        asked = self.clock()
+        self.ours = self.staging.claim(f"{owner_stem(self.number, self.owner + 1)}owner")
+        self.owner += 1
+        if self.ours:
+            self.ownership.shown(self.number, asked)
+        else:
+            self.find()
+        return self.ours
+
+    def settle_in(self) -> None:
+        """Learn what was used before, and tell it again."""
+        used = used_before(self.staging, self.number, self.owner, self.paces.now())
+        self.paces.inherit(self.number, used)
+        self.sign(used)
+        self.settled = True
+
+    def sign(self, inherited: Sequence[Used] = ()) -> None:
+        """Show that the owner lives, and tell what was used."""
+        asked = self.clock()
+        used = self.paces.usage(self.number)
+        # Whether a write that failed came through is not known, so its number is not taken again. What was in it the
+        # next one tells: counted twice it makes the next owner wait too long, forgotten it could break a limit.
+        number, self.signs = self.signs, self.signs + 1
+        self.staging.write_lines(f"{self.stem}sign-{number:06d}.", [*inherited, *used])
+        self.paces.told(self.number, used)
+        self.ownership.shown(self.number, asked)
+
+    def leave(self) -> None:
+        """Tell the rest, and that nothing is under way; where that cannot be said, leave in silence."""
+        try:
+            if under_way := self.paces.under_way(self.number):
+                _log.warning("Bucket %d: %d requests are under way, the next owner has to wait", self.number, under_way)
+                return
+            if self.paces.usage(self.number):
+                self.sign()
+            self.staging.claim(f"{self.stem}done")
+        except ConnectorError as error:
+            _log.warning("Bucket %d: could not be given back, the next owner has to wait: %s", self.number, error)
+
+    def _exists(self, owner: int) -> bool:
+        return self.staging.size(f"{owner_stem(self.number, owner)}owner") is not None
 
 
 def _take(
-    staging: StagingHook,
-    stem: str,
+    each: Sequence[_Bucket],
+    ownership: Ownership,
+    rhythm: Rhythm,
     patience_seconds: float,
     sleep: Callable[[float], None],
     clock: Callable[[], float],
-) -> int:
+) -> None:
+    """Become the owner of each bucket, in ascending order: two who wait for each other's would wait for ever."""
     begun = clock()
-    seen: tuple[int, int] | None = None
-    since = begun
+    waiting = list(each)
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        list(pool.map(_Bucket.find, waiting))
+        while True:
+            # Looked at all together, so that those whose owners died at once are waited for at once.
+            list(pool.map(_Bucket.look, waiting))
+            ownership.check()
+            free = itertools.takewhile(lambda bucket: bucket.is_free(rhythm.dead_seconds), waiting)
+            taken = list(itertools.takewhile(_Bucket.claim, free))
+            list(pool.map(_Bucket.settle_in, taken))
+            waiting = waiting[len(taken) :]
+            if not waiting:
+                return
+            if clock() - begun > patience_seconds:
+                raise RetryError("another run writes to these mailboxes; this one goes on when it is done")
+            sleep(POLL_SECONDS)
+
+
+def _show(each: Sequence[_Bucket], paces: Paces, rhythm: Rhythm, ended: threading.Event) -> None:
+    """Write signs until it is ended: for every bucket in the rhythm, for some of them earlier."""
+    due = time.monotonic() + rhythm.sign_seconds
     while True:
-        last, signs, done = _state(staging, stem)
-        if (last, signs) != seen:
-            seen, since = (last, signs), clock()
-        if done or clock() - since > DEAD_SECONDS:
-            if staging.claim(f"{stem}{last + 1:08d}.owner"):
-                return last + 1
-            continue  # somebody was quicker
-        if clock() - begun > patience_seconds:
-            raise RetryError("another run writes to these mailboxes; this one goes on when it is done")
-        sleep(2.0)
+        hurried = paces.hurried(max(0.0, due - time.monotonic()))
+        if ended.is_set():
+            return
+        if all_due := time.monotonic() >= due:
+            due = time.monotonic() + rhythm.sign_seconds
+        for bucket in each:
+            if bucket.settled and (all_due or bucket.number in hurried):
+                try:
+                    bucket.sign()
+                except ConnectorError as error:
+                    _log.warning("Bucket %d: no sign of life could be written: %s", bucket.number, error)
+        ended.wait(min(HURRY_SECONDS, rhythm.sign_seconds))
 
 
-def _state(staging: StagingHook, stem: str) -> tuple[int, int, bool]:
-    """Return the last owner's number, how many signs it has shown, and whether it is done; nought before the first."""
-    names = [name.removeprefix(stem) for name in staging.names(stem)]
-    last = max((int(name[:8]) for name in names if name.endswith(".owner")), default=0)
-    own = [name for name in names if name.startswith(f"{last:08d}.")]
-    return last, sum(".sign-" in name for name in own), last == 0 or f"{last:08d}.done" in own
+def used_before(staging: StagingHook, bucket: int, owner: int, now: int) -> list[Used]:
+    """Return what may have been used before an owner came, as far as it concerns a limit still.
+
+    :param now: milliseconds since 1970, UTC. By a wrong clock too little may be found; the worst that comes of it is
+        that Graph refuses a request, and is obeyed.
+    """
+    worst = Used(mailbox=None, at=now, requests=UNTOLD_REQUESTS, size=UNTOLD_BYTES)
+    used: list[Used] = []
+    whole = False
+    while owner > 1 and not whole:
+        owner -= 1
+        stem = owner_stem(bucket, owner)
+        names = list(staging.names(stem))
+        signs = [name for name in names if name.startswith(f"{stem}sign-")]
+        # Without a first sign an owner asked nothing, and told nothing of those before it.
+        whole = bool(signs) and signs[0].startswith(f"{stem}sign-{0:06d}.")
+        if whole and f"{stem}done" not in names:
+            used.append(worst)
+        for name in reversed(signs):
+            if _NOTHING in name:
+                continue
+            try:
+                rows = list(staging.read_lines(staging.staged(name), Used))
+            except IntegrityError as error:
+                _log.warning("Bucket %d: a sign of owner %d cannot be read: %s", bucket, owner, error)
+                rows = [worst]
+            recent = [row for row in rows if row.at > now - MATTERS_MS]
+            used.extend(recent)
+            if not recent:
+                break
+    return _merged(used, now)
 
 
-def _show(staging: StagingHook, stem: str, ownership: Ownership, sign_seconds: float, ended: threading.Event) -> None:
-    count = 0
-    while not ended.wait(sign_seconds):
-        asked = ownership.clock()
-        try:
-            staging.claim(f"{stem}{ownership.number:08d}.sign-{count:06d}")
-        except ConnectorError as error:
-            _log.warning("No sign of life could be written: %s", error)
-            continue
-        count += 1
-        ownership.last_sign = asked  # when others may have seen it at the earliest
+def _merged(usage: Iterable[Used], now: int) -> list[Used]:
+    requests: Counter[tuple[str | None, int]] = Counter()
+    sizes: Counter[tuple[str | None, int]] = Counter()
+    for used in usage:
+        slot = used.mailbox, -(-min(used.at, now) // GRAIN_MS) * GRAIN_MS
+        requests[slot] += used.requests
+        sizes[slot] += used.size
+    return [
+        Used(mailbox=mailbox, at=at, requests=count, size=sizes[mailbox, at])
+        for (mailbox, at), count in requests.items()
+    ]
