@@ -13,7 +13,7 @@ bin     := .venv/bin
 options  = --items '$(ITEMS)' --users '$(USERS)' --seed '$(SEED)' --zone '$(ZONE)' \
            $(if $(DAY),--day '$(DAY)') $(if $(CORPUS),--corpus '$(CORPUS)')
 
-.PHONY: help demo up down test lint lock install bench-staging
+.PHONY: help demo up down test torture lint lock install bench-staging
 .DEFAULT_GOAL := help
 
 # Airflow starts in half the time when Python may keep its bytecode.
@@ -39,6 +39,10 @@ down:
 ## Run every test.
 test: install
 	@exec $(bin)/python -m pytest
+
+## Kill importing workers 1,000 times while Graph and staging do wrong, then count in the mailboxes (12 minutes).
+torture: install
+	@PYTHONPATH=plugins exec $(bin)/python -m tests.torture
 
 ## Check style and types.
 lint: install

@@ -40,7 +40,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="o2-torture-", dir=MEMORY if MEMORY.is_dir() else None))
     _set_up_airflow(folder)
     begun = time.monotonic()
-    seeds = _share_out(options.kills, options.seed)
+    seeds = _share_out(options.kills, options.seed, options.lines)
     results = _run(seeds, min(options.lines, len(seeds)), folder)
     totals = {name: sum(result.wrong[name] for result in results) for name in COLUMNS}
     bad = [result for result in results if any(result.wrong.values())]
@@ -66,7 +66,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=1000, help="workers to kill (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="the first seed; another for each 40 kills (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="the first seed; and others after it (%(default)s)")
     parser.add_argument("--lines", type=int, default=LINES, help="seeds side by side (%(default)s)")
     return parser.parse_args()
 
@@ -82,12 +82,10 @@ def _set_up_airflow(folder: Path) -> None:
     os.environ.pop("REQUESTS_CA_BUNDLE", None)
 
 
-def _share_out(kills: int, first: int) -> dict[int, int]:
-    """Return how many kills each seed has."""
-    return {
-        first + number: min(KILLS_OF_A_SEED, kills - number * KILLS_OF_A_SEED)
-        for number in range(-(-kills // KILLS_OF_A_SEED))
-    }
+def _share_out(kills: int, first: int, lines: int) -> dict[int, int]:
+    """Return how many kills each seed has; every line has a seed."""
+    count = min(kills, max(lines, -(-kills // KILLS_OF_A_SEED)))
+    return {first + number: (kills + number) // count for number in range(count)}
 
 
 def _run(seeds: dict[int, int], lines: int, folder: Path) -> list[Result]:
