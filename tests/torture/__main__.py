@@ -154,7 +154,7 @@ def _show(result: Result) -> None:
 def _complain(result: Result, kills: int, folder: Path) -> None:
     print(f"seed {result.seed}: staging and the workers' log are in {folder / f'seed-{result.seed}'}; alone:")
     print(f"    python -m tests.torture --seed {result.seed} --kills {kills} --lines 1")
-    for complaint in result.complaints[:20]:
+    for complaint in result.complaints:
         print(f"    {complaint}")
 
 

@@ -67,8 +67,8 @@ def inspect(
         key, mailbox = key_of(message), str(message["userId"])
         if UNFINISHED_CATEGORY in message["categories"]:
             found.unfinished.append(f"{key} in {mailbox}")
-        elif (key, mailbox) in due and not _says(message, due[key, mailbox]):
-            found.altered.append(f"{due[key, mailbox].item_id} in {mailbox}")
+        elif (key, mailbox) in due and (differs := _differs(message, due[key, mailbox])):
+            found.altered.append(f"{due[key, mailbox].item_id} in {mailbox}: {', '.join(differs)}")
     return found
 
 
@@ -105,16 +105,18 @@ def _by_item(held: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def _says(message: Mapping[str, Any], item: Sent) -> bool:
-    digests = tuple(sorted(attachment["sha256"] for attachment in message["attachments"]))
+def _differs(message: Mapping[str, Any], item: Sent) -> list[str]:
+    """Name what a message says otherwise than its item."""
+    digests = sorted(attachment["sha256"] for attachment in message["attachments"])
     sent = datetime.fromisoformat(message["sentDateTime"])
-    return (
-        digests == item.digests
-        and message["body"]["content"] == item.text
-        and message["internetMessageId"] == item.message_id
-        and abs((sent - item.sent).total_seconds()) < 1
-        and message["isDraft"] is False
-    )
+    same = {
+        f"{len(digests)} attachments where {len(item.digests)} were sent": tuple(digests) == item.digests,
+        "text": message["body"]["content"] == item.text,
+        "Message-ID": message["internetMessageId"] == item.message_id,
+        "time": abs((sent - item.sent).total_seconds()) < 1,
+        "a draft": message["isDraft"] is False,
+    }
+    return [name for name, is_so in same.items() if not is_so]
 
 
 def _is_of(receipt: Receipt, item_id: str, mailbox: str) -> bool:
