@@ -91,7 +91,9 @@ def _share_out(kills: int, first: int, lines: int) -> dict[int, int]:
 def _run(seeds: dict[int, int], lines: int, folder: Path) -> list[Result]:
     """Run seeds side by side, each line in a process of its own that has no threads and forks its workers."""
     import tests.torture.campaign  # noqa: F401 - everything that lines and workers need, imported once
+    from tests.torture.worker import let_time_fly
 
+    let_time_fly()
     gc.freeze()
     context = get_context("fork")
     connections: dict[Connection, int] = {}

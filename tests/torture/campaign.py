@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from o2_connector.core import pacing
 from o2_connector.core.layout import segment_of
 from o2_connector.core.ledger import Receipt
 from o2_connector.core.manifest import Shard
@@ -93,7 +94,7 @@ def torment(seed: int, kills: int, doors: Doors, folder: Path, on_kill: Callable
     begun = time.monotonic()
     (folder / "tmp").mkdir(parents=True)
     os.environ["AIRFLOW_CONN_O2_STAGING"] = json.dumps({"conn_type": "fs", "extra": {"path": str(folder / "staging")}})
-    doors.clean()
+    doors.clean(requests_seconds=pacing.REQUESTS_SECONDS, upload_seconds=pacing.BYTES_SECONDS)
     doors.begin_faults()
     campaign = Campaign(seed, doors, folder)
     while campaign.kills < kills:

@@ -17,13 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS_TO_START = 60.0
 LATENCY_SECONDS = 0.03
 
-LIMITS = {"requests_seconds": 6, "upload_seconds": 3}
-"""Graph's windows of 600 and 300 seconds, a hundred times shorter, as the workers' rhythm is.
-
-A killed owner's successor has to take it that a thousand requests were sent that nobody told it of. In an hour of
-production that is no matter; here owners die by the dozen in a minute.
-"""
-
 _FOR_EVER = 10**9
 _ANY = "/v1.0/users/"
 _CREATES = "/messages$"
@@ -59,9 +52,10 @@ class Doors:
         self._session.verify = details["ca_file"]
         self._token = ""
 
-    def clean(self) -> None:
-        """Empty all mailboxes and set the limits and the latency of a torture."""
-        self._ask("PUT", "/_sandbox/limits", LIMITS)
+    def clean(self, *, requests_seconds: int, upload_seconds: int) -> None:
+        """Empty all mailboxes and set the windows of the limits, and the latency."""
+        windows = {"requests_seconds": requests_seconds, "upload_seconds": upload_seconds}
+        self._ask("PUT", "/_sandbox/limits", windows)
         self._ask("PUT", "/_sandbox/latency", {"seconds": LATENCY_SECONDS})
         self._ask("POST", "/_sandbox/reset")
 
