@@ -58,13 +58,14 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     mailbox: str
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Say what became of a delivery.
 
     :param delivery: its number in the shard's deliveries.
     :param at: milliseconds since 1970, UTC.
     :param cause: one of ours in words, or Graph's own code.
     :param message: Graph's immutable id of the message, where it is known.
+    :param doubtful: of a failure: whether the item may be in the mailbox nevertheless.
     """
 
     delivery: int
@@ -74,6 +75,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     cause: str | None = None
     message: str | None = None
+    doubtful: bool = False
 
 
 class Packed(msgspec.Struct, frozen=True, kw_only=True):
