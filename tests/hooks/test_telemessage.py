@@ -7,16 +7,13 @@ import json
 import logging
 import re
 import socket
-import ssl
 import threading
 import traceback
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,7 +25,8 @@ from o2_connector.core.errors import ItemError, RetryError, StopError
 from o2_connector.core.source import AlteredError, AttachmentGone, Batch
 from o2_connector.hooks.telemessage import CHUNK, STALLS, TRIES, TeleMessageHook
 from sandbox.server import Sandbox, running
-from sandbox.tls import Certificates, certificates
+from sandbox.tls import Certificates
+from tests.hooks.tls_site import Reply, Request, Script, Time, next_reply, serving
 
 PASSWORD = "correct-horse-battery"
 START = datetime(2026, 11, 21, tzinfo=UTC)
@@ -37,57 +35,32 @@ CONTENT = bytes(range(256)) * 1024  # 256 KiB
 ROOT = "/rest/archive"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """Hold what the site was asked; the path as it came over the wire."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """Say what the site does; with `cut` the connection ends after so many bytes of the body."""
-
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    cut: int | None = None
-    chunked: bool = False
-
-
-Script = Callable[[Request], Answer]
-
-
 class Site:
-    """Answer by script: a list of answers or functions for each endpoint, of which the last one stays."""
+    """Reply by script: a list of answers or functions for each endpoint, of which the last one stays."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.scripts: dict[str, list[Answer | Script]] = {"login": [grant]}
+        self.scripts: dict[str, list[Reply | Script]] = {"login": [grant]}
         self.lock = threading.Lock()
         self.url = ""
 
-    def on(self, endpoint: str, *answers: Answer | Script) -> None:
-        self.scripts[endpoint] = list(answers)
+    def on(self, endpoint: str, *replies: Reply | Script) -> None:
+        self.scripts[endpoint] = list(replies)
 
     def asked(self, endpoint: str) -> list[Request]:
         return [request for request in self.requests if request.path.startswith(f"{ROOT}/{endpoint}")]
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Reply:
         with self.lock:
             self.requests.append(request)
             for endpoint, script in self.scripts.items():
                 if request.path.startswith(f"{ROOT}/{endpoint}"):
-                    answer = script.pop(0) if len(script) > 1 else script[0]
-                    return answer(request) if callable(answer) else answer
-        return Answer(status=404)
+                    return next_reply(script, request)
+        return Reply(status=404)
 
 
-def grant(_: Request, *, token: str = "token", expires_in: int = 3600) -> Answer:
-    return Answer(body=json.dumps({"accessToken": token, "expiresIn": expires_in}).encode())
+def grant(_: Request, *, token: str = "token", expires_in: int = 3600) -> Reply:
+    return Reply(body=json.dumps({"accessToken": token, "expiresIn": expires_in}).encode())
 
 
 def tokens(*, expires_in: int = 3600) -> Script:
@@ -98,16 +71,16 @@ def tokens(*, expires_in: int = 3600) -> Script:
 def file(content: bytes = CONTENT, *, etag: str = '"v1"', cut: int | None = None, chunked: bool = False) -> Script:
     """Serve a file as the contract says, Range and If-Range included."""
 
-    def script(request: Request) -> Answer:
+    def script(request: Request) -> Reply:
         start = 0
         if (match := re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))) and request.headers.get(
             "if-range", etag
         ) == etag:
             start = int(match[1])
         if start >= len(content) > 0:
-            return Answer(status=416, headers={"Content-Range": f"bytes */{len(content)}"})
+            return Reply(status=416, headers={"Content-Range": f"bytes */{len(content)}"})
         span = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
-        return Answer(
+        return Reply(
             status=206 if start else 200,
             headers={"ETag": etag, **span},
             body=content[start:],
@@ -118,14 +91,14 @@ def file(content: bytes = CONTENT, *, etag: str = '"v1"', cut: int | None = None
     return script
 
 
-def plain(content: bytes = CONTENT, *, cut: int | None = None) -> Answer:
+def plain(content: bytes = CONTENT, *, cut: int | None = None) -> Reply:
     """Serve a file as a site does that knows no Range."""
-    return Answer(body=content, cut=cut)
+    return Reply(body=content, cut=cut)
 
 
-def export(*batches: dict[str, Any]) -> Answer:
+def export(*batches: dict[str, Any]) -> Reply:
     total = sum(batch["itemCount"] for batch in batches)
-    return Answer(body=json.dumps({"exportId": "e1", "itemCount": total, "batches": batches}).encode())
+    return Reply(body=json.dumps({"exportId": "e1", "itemCount": total, "batches": batches}).encode())
 
 
 def batch_of(content: bytes = CONTENT, *, batch_id: str = "b1", size: int | None = None) -> Batch:
@@ -137,94 +110,19 @@ def batch_of(content: bytes = CONTENT, *, batch_id: str = "b1", size: int | None
     )
 
 
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return certificates(tmp_path_factory.mktemp("tls"))
-
-
 @pytest.fixture
 def site(tls: Certificates) -> Iterator[Site]:
     site = Site()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # or every answer waits 40 ms for a delayed acknowledgement
-
-        def handle_one(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            answer = site.answer(Request(method=self.command, path=self.path, headers=headers, body=body))
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            if answer.chunked:
-                self.send_header("Transfer-Encoding", "chunked")
-            else:
-                self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            sent = answer.body if answer.cut is None else answer.body[: answer.cut]
-            if answer.chunked:
-                if sent:
-                    self.wfile.write(b"%x\r\n%s\r\n" % (len(sent), sent))
-                if answer.cut is None:
-                    self.wfile.write(b"0\r\n\r\n")
-            else:
-                self.wfile.write(sent)
-            if answer.cut is not None:
-                self.close_connection = True
-
-        do_GET = do_POST = handle_one
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *args: object) -> None:
-            pass  # a client that hangs up, or that does not trust us, is what some tests are about
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tls.certificate, tls.key)
-    server = Server(("127.0.0.1", 0), Handler)
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    site.url = f"https://localhost:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield site
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@dataclass
-class Time:
-    """Stand in for the clock; to sleep is to move it, and to remember for how long."""
-
-    now: float = 1000.0
-    waits: list[float] = field(default_factory=list)
-
-    def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.now += seconds
-
-    def clock(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def moment() -> Time:
-    return Time()
+    with serving(site.answer, tls) as site.url:
+        yield site
 
 
 Connect = Callable[..., TeleMessageHook]
 
 
 @pytest.fixture
-def connect(tls: Certificates, moment: Time, monkeypatch: pytest.MonkeyPatch) -> Connect:
+def connect(tls: Certificates, moment: Time, no_proxy: None, monkeypatch: pytest.MonkeyPatch) -> Connect:
     """Return a function that makes a hook on a connection."""
-    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
 
     def connect(host: str | None, *, ca_file: Path | None = tls.authority, **changes: Any) -> TeleMessageHook:
         extra = {"ca_file": str(ca_file)} if ca_file else {}
@@ -273,7 +171,7 @@ def test_a_window_without_a_time_zone_is_not_asked_for(site: Site, hook: TeleMes
 
 
 def test_a_window_that_is_not_closed_is_left_to_the_tasks_retries(site: Site, hook: TeleMessageHook, moment) -> None:
-    site.on("exports", Answer(status=409, headers={"Retry-After": "900"}))
+    site.on("exports", Reply(status=409, headers={"Retry-After": "900"}))
 
     with pytest.raises(RetryError, match="not closed") as caught:
         hook.freeze_export(START, END)
@@ -284,7 +182,7 @@ def test_a_window_that_is_not_closed_is_left_to_the_tasks_retries(site: Site, ho
 
 
 def test_a_window_that_telemessage_does_not_take_stops(site: Site, hook: TeleMessageHook) -> None:
-    site.on("exports", Answer(status=422))
+    site.on("exports", Reply(status=422))
 
     with pytest.raises(StopError, match="31 days"):
         hook.freeze_export(START, END)
@@ -307,7 +205,7 @@ def test_one_login_serves_many_requests(site: Site, hook: TeleMessageHook) -> No
 
 
 def test_a_wrong_password_stops_and_is_tried_once(site: Site, hook: TeleMessageHook) -> None:
-    site.on("login", Answer(status=401))
+    site.on("login", Reply(status=401))
 
     with pytest.raises(StopError, match="wrong user name or password, or a suspended account"):
         hook.freeze_export(START, END)
@@ -342,7 +240,7 @@ def test_a_token_of_a_few_seconds_is_used_before_it_is_renewed(site: Site, hook:
 
 def test_a_token_that_is_refused_in_the_middle_is_renewed_once(site: Site, hook: TeleMessageHook) -> None:
     site.on("login", tokens())
-    site.on("exports/e1", file(cut=100_000), Answer(status=401), file())
+    site.on("exports/e1", file(cut=100_000), Reply(status=401), file())
 
     assert read(hook, batch_of()) == CONTENT
 
@@ -352,7 +250,7 @@ def test_a_token_that_is_refused_in_the_middle_is_renewed_once(site: Site, hook:
 
 
 def test_a_new_token_that_is_refused_stops_without_another_login(site: Site, hook: TeleMessageHook) -> None:
-    site.on("exports", Answer(status=401))
+    site.on("exports", Reply(status=401))
 
     with pytest.raises(StopError, match="just issued"):
         hook.freeze_export(START, END)
@@ -361,7 +259,7 @@ def test_a_new_token_that_is_refused_stops_without_another_login(site: Site, hoo
 
 
 def test_a_renewed_token_that_is_refused_stops(site: Site, hook: TeleMessageHook) -> None:
-    site.on("exports", export(), Answer(status=401))
+    site.on("exports", export(), Reply(status=401))
     hook.freeze_export(START, END)
 
     with pytest.raises(StopError, match="just issued"):
@@ -394,7 +292,7 @@ def test_readers_in_several_threads_share_one_login(site: Site, hook: TeleMessag
 def test_a_login_that_breaks_the_contract_is_told_without_the_token(
     site: Site, hook: TeleMessageHook, body: bytes, error: type[Exception]
 ) -> None:
-    site.on("login", Answer(body=body))
+    site.on("login", Reply(body=body))
 
     with pytest.raises(error, match="login") as caught:
         hook.freeze_export(START, END)
@@ -407,7 +305,7 @@ def test_a_login_that_breaks_the_contract_is_told_without_the_token(
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_an_outage_is_waited_for(site: Site, hook: TeleMessageHook, moment: Time, status: int) -> None:
-    site.on("exports", *[Answer(status=status)] * (TRIES - 1), export())
+    site.on("exports", *[Reply(status=status)] * (TRIES - 1), export())
 
     assert hook.freeze_export(START, END).export_id == "e1"
 
@@ -416,14 +314,14 @@ def test_an_outage_is_waited_for(site: Site, hook: TeleMessageHook, moment: Time
 
 
 def test_an_outage_at_the_login_is_waited_for(site: Site, hook: TeleMessageHook) -> None:
-    site.on("login", Answer(status=503), grant)
+    site.on("login", Reply(status=503), grant)
     site.on("exports", export())
 
     assert hook.freeze_export(START, END).export_id == "e1"
 
 
 def test_an_outage_that_stays_is_left_to_the_tasks_retries(site: Site, hook: TeleMessageHook, moment: Time) -> None:
-    site.on("exports", Answer(status=503, headers={"Retry-After": "7.5"}))
+    site.on("exports", Reply(status=503, headers={"Retry-After": "7.5"}))
 
     with pytest.raises(RetryError, match="HTTP 503") as caught:
         hook.freeze_export(START, END)
@@ -436,7 +334,7 @@ def test_an_outage_that_stays_is_left_to_the_tasks_retries(site: Site, hook: Tel
 
 def test_a_retry_after_that_is_a_date_is_obeyed(site: Site, hook: TeleMessageHook, moment: Time) -> None:
     then = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
-    site.on("exports", Answer(status=429, headers={"Retry-After": then}), export())
+    site.on("exports", Reply(status=429, headers={"Retry-After": then}), export())
 
     hook.freeze_export(START, END)
 
@@ -445,7 +343,7 @@ def test_a_retry_after_that_is_a_date_is_obeyed(site: Site, hook: TeleMessageHoo
 
 
 def test_a_long_retry_after_is_not_slept_through_in_a_task(site: Site, hook: TeleMessageHook, moment: Time) -> None:
-    site.on("exports", Answer(status=429, headers={"Retry-After": "3600"}))
+    site.on("exports", Reply(status=429, headers={"Retry-After": "3600"}))
 
     with pytest.raises(RetryError) as caught:
         hook.freeze_export(START, END)
@@ -457,7 +355,7 @@ def test_a_long_retry_after_is_not_slept_through_in_a_task(site: Site, hook: Tel
 
 def test_an_answer_that_breaks_off_is_asked_for_again(site: Site, hook: TeleMessageHook) -> None:
     whole = export()
-    site.on("exports", Answer(body=whole.body, cut=5), whole)
+    site.on("exports", Reply(body=whole.body, cut=5), whole)
 
     assert hook.freeze_export(START, END).export_id == "e1"
 
@@ -480,7 +378,7 @@ def test_a_site_that_cannot_be_reached_is_left_to_the_tasks_retries(connect: Con
 def test_an_answer_that_the_contract_does_not_know_stops(
     site: Site, hook: TeleMessageHook, status: int, remedy: str
 ) -> None:
-    site.on("exports", Answer(status=status))
+    site.on("exports", Reply(status=status))
 
     with pytest.raises(StopError, match=f"HTTP {status}.*{remedy}"):
         hook.freeze_export(START, END)
@@ -490,7 +388,7 @@ def test_an_answer_that_the_contract_does_not_know_stops(
 
 @pytest.mark.parametrize("status", [301, 307])
 def test_a_redirected_login_does_not_hand_on_the_password(site: Site, hook: TeleMessageHook, status: int) -> None:
-    site.on("login", Answer(status=status, headers={"Location": f"{site.url}{ROOT}/elsewhere"}))
+    site.on("login", Reply(status=status, headers={"Location": f"{site.url}{ROOT}/elsewhere"}))
 
     with pytest.raises(StopError, match="redirects"):
         hook.freeze_export(START, END)
@@ -502,7 +400,7 @@ def test_a_redirected_login_does_not_hand_on_the_password(site: Site, hook: Tele
 def test_a_batch_that_is_unknown_by_now_stops_and_says_what_to_do(
     site: Site, hook: TeleMessageHook, status: int
 ) -> None:
-    site.on("exports/e1", Answer(status=status))
+    site.on("exports/e1", Reply(status=status))
 
     with pytest.raises(StopError, match="clear the extract task"):
         read(hook, batch_of())
@@ -553,7 +451,7 @@ def test_bytes_are_always_asked_for_uncompressed(site: Site, hook: TeleMessageHo
 
 
 def test_bytes_that_come_compressed_stop(site: Site, hook: TeleMessageHook) -> None:
-    site.on("exports/e1", Answer(body=CONTENT, headers={"Content-Encoding": "gzip"}))
+    site.on("exports/e1", Reply(body=CONTENT, headers={"Content-Encoding": "gzip"}))
 
     with pytest.raises(StopError, match="compress"):
         read(hook, batch_of())
@@ -581,7 +479,7 @@ def test_a_weak_etag_is_no_condition(site: Site, hook: TeleMessageHook) -> None:
 
 def test_a_part_that_starts_early_is_read_past_what_is_there(site: Site, hook: TeleMessageHook) -> None:
     span = {"Content-Range": f"bytes 65536-{len(CONTENT) - 1}/{len(CONTENT)}"}
-    site.on("exports/e1", file(cut=100_000), Answer(status=206, headers=span, body=CONTENT[65536:]))
+    site.on("exports/e1", file(cut=100_000), Reply(status=206, headers=span, body=CONTENT[65536:]))
 
     assert read(hook, batch_of()) == CONTENT
 
@@ -590,7 +488,7 @@ def test_a_part_that_starts_early_is_read_past_what_is_there(site: Site, hook: T
     "span", [{"Content-Range": f"bytes 100001-{len(CONTENT) - 1}/{len(CONTENT)}"}, {}, {"Content-Range": "items 1-2"}]
 )
 def test_a_part_that_does_not_join_is_not_taken(site: Site, hook: TeleMessageHook, span: dict[str, str]) -> None:
-    site.on("exports/e1", file(cut=100_000), Answer(status=206, headers=span, body=CONTENT[100_000:]))
+    site.on("exports/e1", file(cut=100_000), Reply(status=206, headers=span, body=CONTENT[100_000:]))
 
     with pytest.raises(RetryError, match=r"left out bytes|does not say which"):
         read(hook, batch_of())
@@ -636,7 +534,7 @@ def test_a_file_that_is_too_short_is_to_be_asked_for_again(site: Site, hook: Tel
     "stuck",
     [
         pytest.param(lambda request: plain(cut=1000), id="cut at the same byte, Range ignored"),
-        pytest.param(lambda request: Answer(), id="a whole answer of no bytes"),
+        pytest.param(lambda request: Reply(), id="a whole answer of no bytes"),
         pytest.param(file(cut=0), id="cut before the first byte"),
         pytest.param(file(cut=10), id="a few bytes at a time"),
         pytest.param(plain(CONTENT[:70_000]), id="a whole answer that is always too short"),
@@ -664,7 +562,7 @@ def test_a_reading_that_gets_on_outlasts_any_number_of_breaks(site: Site, hook: 
 
 def test_a_batch_larger_than_memory_needs_a_few_chunks_of_it(site: Site, hook: TeleMessageHook) -> None:
     content = CONTENT * 128  # 32 MiB; the site holds it, so only what is added while reading counts
-    site.on("exports/e1", Answer(body=content))
+    site.on("exports/e1", Reply(body=content))
     chunks = hook.read_batch("e1", batch_of(content))
     first = len(next(chunks))
     tracemalloc.start()
@@ -733,14 +631,14 @@ def test_an_attachment_is_resumed_and_checked_as_a_batch_is(site: Site, hook: Te
 
 
 def test_an_attachment_that_is_no_longer_kept_is_told_apart(site: Site, hook: TeleMessageHook) -> None:
-    site.on("attachments", Answer(status=410))
+    site.on("attachments", Reply(status=410))
 
     with pytest.raises(AttachmentGone, match="attachment a1 is no longer kept"):
         list(hook.read_attachment("a1", size=1, sha256="a" * 64))
 
 
 def test_an_attachment_that_is_unknown_concerns_its_item_alone(site: Site, hook: TeleMessageHook) -> None:
-    site.on("attachments", Answer(status=404))
+    site.on("attachments", Reply(status=404))
 
     with pytest.raises(ItemError, match="attachment a1 is unknown") as caught:
         list(hook.read_attachment("a1", size=1, sha256="a" * 64))
@@ -794,7 +692,7 @@ def test_the_session_is_made_once(hook: TeleMessageHook) -> None:
 
 
 def test_the_test_button_says_how_the_login_went(site: Site, hook: TeleMessageHook) -> None:
-    site.on("login", grant, Answer(status=401))
+    site.on("login", grant, Reply(status=401))
 
     assert hook.test_connection() == (True, "TeleMessage accepts the login")
     passed, message = hook.test_connection()
@@ -947,15 +845,15 @@ def test_a_host_that_needs_no_proxy_is_asked_directly(
 @pytest.mark.parametrize(
     "answers",
     [
-        pytest.param([Answer(status=500, body=b"+447700900123 said hello")], id="outage"),
-        pytest.param([Answer(status=403, body=b"+447700900123 said hello")], id="refusal"),
-        pytest.param([Answer(status=401, body=b"+447700900123 said hello")], id="token refused"),
+        pytest.param([Reply(status=500, body=b"+447700900123 said hello")], id="outage"),
+        pytest.param([Reply(status=403, body=b"+447700900123 said hello")], id="refusal"),
+        pytest.param([Reply(status=401, body=b"+447700900123 said hello")], id="token refused"),
         pytest.param([plain(b"+447700900123 said hello")], id="other bytes"),
-        pytest.param([Answer(body=b"+447700900123 said hello", cut=10)], id="broken"),
+        pytest.param([Reply(body=b"+447700900123 said hello", cut=10)], id="broken"),
     ],
 )
 def test_nothing_secret_or_personal_is_in_errors_or_logs(
-    site: Site, hook: TeleMessageHook, answers: list[Answer], caplog: pytest.LogCaptureFixture
+    site: Site, hook: TeleMessageHook, answers: list[Reply], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     site.on("login", tokens())
