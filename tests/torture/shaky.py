@@ -10,9 +10,11 @@ from typing import Any
 
 from o2_connector.hooks.staging import StagingHook
 
-FAILS_BEFORE = 0.02
-FAILS_AFTER = 0.02
-"""Shares of the writes that raise although nothing was done, and although everything was."""
+FAILS = {"i": 0.1, "r": 0.1}
+"""Shares of the writes that raise, half of them although everything was done."""
+
+FAILS_ELSE = 0.004
+"""The same for signs and claims: one shard may need a hundred of them before it can begin."""
 
 _KINDS = (
     ("d", re.compile(r"^owners/.*/done$")),
@@ -38,11 +40,11 @@ class ShakyStaging(StagingHook):
     def _seal(self, spool: Any, name: str) -> bool:
         kind = next((letter for letter, pattern in _KINDS if pattern.search(name)), "x")
         os.write(self._told, kind.encode())
-        chance = self._random.random()
-        if chance < FAILS_BEFORE:
+        chance = self._random.random() / FAILS.get(kind, FAILS_ELSE)
+        if chance < 0.5:
             raise OSError(errno.EIO, "not done")
         sealed = super()._seal(spool, name)
         os.write(self._told, kind.upper().encode())
-        if chance > 1 - FAILS_AFTER:
+        if chance < 1:
             raise OSError(errno.EIO, "done, but who knows")
         return sealed

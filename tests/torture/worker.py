@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import select
@@ -35,6 +36,9 @@ RHYTHM = Rhythm(sign_seconds=0.1, silent_seconds=0.6, dead_seconds=2.0)
 SETTLE_SECONDS = 0.3
 PATIENCE_SECONDS = 20.0
 """Seconds for which a request, a delivery or a mailbox is tried."""
+
+SECONDS = 60.0
+"""Seconds after which a worker that nobody killed counts as hung."""
 
 DONE, LATER, STOPPED, BROKEN = 0, 3, 4, 5
 """What a worker ends with: everything delivered; some must wait; a person is asked for; a fault of the program."""
@@ -105,9 +109,9 @@ def start(shard: Shard, blow: Blow | None, *, seed: str, folder: Path) -> Worker
     return Worker(shard=shard, blow=blow, pid=pid, alive=os.pidfd_open(pid), told=hearing, begun=time.monotonic())
 
 
-def attend(workers: Sequence[Worker], *, seconds: float) -> list[Worker]:
+def attend(workers: Sequence[Worker]) -> list[Worker]:
     """Kill workers at their moments, until all have ended; return those that did not end in time, killed too."""
-    limit = time.monotonic() + seconds
+    limit = time.monotonic() + SECONDS
     late: list[Worker] = []
     living = list(workers)
     while living:
@@ -163,6 +167,9 @@ def _work(shard: Shard, random: Random, folder: Path, telling: int) -> NoReturn:
             force=True,
         )
         log = logging.getLogger("worker")
+        logging.getLogger("airflow.task").propagate = True
+        stacks = (folder / "stacks.log").open("a")
+        faulthandler.dump_traceback_later(SECONDS - 5, file=stacks)  # where those who hang are
         log.info("shard %02d-%02d of %s", shard.first, shard.last, shard.window)
         try:
             graph = GraphHook(settle_seconds=SETTLE_SECONDS, patience_seconds=PATIENCE_SECONDS).graph
