@@ -35,7 +35,7 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
 class Paces:
     """Keep every mailbox's pace, and what of it the next owners have to be told.
 
-    All methods may be called by any thread. One :func:`o2_connector.operators.ownership.owned` at a time tells of them.
+    All methods may be called by any thread. One :func:`o2_connector.engine.ownership.owned` at a time tells of them.
 
     :param clock: seconds, for everything within this process.
     :param wall: seconds since 1970, UTC, for what other processes read.
