@@ -34,8 +34,8 @@ from dataclasses import dataclass
 from o2_connector.core.errors import ConnectorError, IntegrityError, RetryError
 from o2_connector.core.layout import owner_stem
 from o2_connector.core.pacing import REQUESTS_SECONDS, UNTOLD_BYTES, UNTOLD_REQUESTS
-from o2_connector.hooks.staging import StagingHook
 from o2_connector.engine.paces import Paces, Used
+from o2_connector.hooks.staging import StagingHook
 
 PARALLEL = 8
 """Buckets that are looked at in staging at the same time."""
