@@ -13,7 +13,7 @@ bin     := .venv/bin
 options  = --items '$(ITEMS)' --users '$(USERS)' --seed '$(SEED)' --zone '$(ZONE)' \
            $(if $(DAY),--day '$(DAY)') $(if $(CORPUS),--corpus '$(CORPUS)')
 
-.PHONY: help demo up down test torture lint lock install bench-staging
+.PHONY: help demo up down test torture lint lock install bench-staging bench-import
 .DEFAULT_GOAL := help
 
 # Airflow starts in half the time when Python may keep its bytecode.
@@ -53,6 +53,10 @@ lint: install
 ## Measure staging on Azurite, beside the Azure provider's own hook.
 bench-staging: install
 	@PYTHONPATH=plugins exec $(bin)/python -m benchmarks.staging
+
+## Measure the import on the sandbox's Graph, beside msgraph-sdk, the Azure provider's operator and a plain loop.
+bench-import: install
+	@PYTHONPATH=plugins exec $(bin)/python -m benchmarks.importing $(if $(CORPUS),--corpus '$(CORPUS)')
 
 ## Resolve requirements.txt into requirements.lock, for every Python from 3.11 to 3.14.
 lock: install
