@@ -208,6 +208,16 @@ def test_what_is_taken_already_is_kept_while_the_rest_is_waited_for(staging: Sta
         assert owners(staging, 4) == ["00000001", "00000002"]
 
 
+def test_who_falls_silent_in_what_it_has_stops_waiting_for_the_rest(staging: StagingHook) -> None:
+    staging.claim(f"{owner_stem(4, 1)}owner")
+    moment = Time()
+
+    with pytest.raises(RetryError, match="leaves the shard to others"), own(staging, 3, 4, moment=moment):
+        pytest.fail("somebody else may have come to bucket 3")
+
+    assert owners(staging, 4) == ["00000001"]
+
+
 def test_who_waits_for_one_bucket_gives_the_others_back(staging: StagingHook) -> None:
     staging.claim(f"{owner_stem(4, 1)}owner")
 
