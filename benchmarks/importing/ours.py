@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,7 @@ def prepare(task: dict[str, Any]) -> Callable[[], int]:
     staging, graph = StagingHook(), GraphHook().graph
 
     def job() -> int:
-        counts = import_shard(staging, graph, shard, settle_seconds=1, log=logging.getLogger(__name__))
+        counts = import_shard(staging, graph, shard, settle_seconds=1)
         return counts[Outcome.IMPORTED]
 
     return job
