@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from o2_connector.core.errors import IntegrityError
 from o2_connector.core.ledger import (
@@ -14,6 +17,9 @@ from o2_connector.core.ledger import (
     delivery_lines,
     latest,
     read_deliveries,
+    read_delivery,
+    read_packs,
+    sum_up,
 )
 from o2_connector.core.manifest import StagedObject
 from o2_connector.core.outcomes import Cause, Outcome, Rule
@@ -45,8 +51,9 @@ def test_deliveries_are_read_as_they_were_written() -> None:
 
     book = read_deliveries(delivery_lines(PACKS, rows))
 
-    assert book.packs == PACKS
-    assert book.rows == rows
+    first, *rest = delivery_lines(PACKS, rows)
+    assert (book.packs, book.rows) == (PACKS, rows)
+    assert (read_packs(first), tuple(map(read_delivery, rest))) == (PACKS, rows)
 
 
 def test_a_shard_may_have_nothing_to_deliver() -> None:
@@ -56,6 +63,8 @@ def test_a_shard_may_have_nothing_to_deliver() -> None:
 def test_a_book_without_its_first_line_is_refused() -> None:
     with pytest.raises(IntegrityError):
         read_deliveries([])
+    with pytest.raises(IntegrityError):
+        read_packs(b"")
 
 
 @pytest.mark.parametrize("cut", [1, 20])
@@ -89,3 +98,38 @@ def test_a_failure_by_a_fast_clock_does_not_outrank_the_delivery_that_came_after
 
 def test_no_receipts_settle_nothing() -> None:
     assert latest([]) == {}
+
+
+def test_the_sums_count_what_counts_for_each_delivery_in_whatever_order_it_is_found() -> None:
+    receipts = [
+        receipt(0, Outcome.FAILED, 9),
+        receipt(0, Outcome.IMPORTED, 5),
+        receipt(2, Outcome.FAILED, 1),
+        receipt(1, Outcome.PARTIALLY_IMPORTED, 2),
+    ]
+
+    for order in itertools.permutations(receipts):
+        counts, troubled = sum_up(order, 4)
+        assert {outcome: count for outcome, count in counts.items() if count} == {
+            Outcome.IMPORTED: 1,
+            Outcome.PARTIALLY_IMPORTED: 1,
+            Outcome.FAILED: 1,
+        }
+        assert troubled == [receipts[3], receipts[2]]
+
+
+@given(st.lists(st.builds(receipt, st.integers(0, 3), st.sampled_from(Outcome), st.integers(0, 3))))
+def test_the_sums_are_those_of_the_latest_receipts(receipts: list[Receipt]) -> None:
+    counts, troubled = sum_up(receipts, 4)
+
+    assert +counts == Counter(each.outcome for each in latest(receipts).values())
+    assert troubled == [
+        each
+        for _, each in sorted(latest(receipts).items())
+        if each.outcome in (Outcome.FAILED, Outcome.PARTIALLY_IMPORTED)
+    ]
+
+
+def test_a_receipt_for_a_delivery_that_is_not_in_the_book_is_refused() -> None:
+    with pytest.raises(IntegrityError, match="delivery 4"):
+        sum_up([receipt(4, Outcome.IMPORTED, 1)], 4)

@@ -159,3 +159,32 @@ def test_names_of_windows_sort_by_time() -> None:
     windows = [last_complete_day(at("2026-01-01T12:00") + timedelta(days=day), LONDON) for day in range(400)]
 
     assert sorted(window.name for window in windows) == [window.name for window in windows]
+
+
+@given(moments, st.sampled_from(ZONES))
+def test_a_window_is_known_by_its_name(moment: datetime, zone: str) -> None:
+    window = last_complete_day(moment, ZoneInfo(zone))
+
+    assert Window.named(window.name) == window
+
+
+@pytest.mark.parametrize("name", ["", "20261121T000000Z", "20261121T000000Z--20261122", "raw", "a--b--c", "export"])
+def test_what_names_no_window_is_none(name: str) -> None:
+    assert Window.named(name) is None
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "overlaps"),
+    [
+        ("2026-11-20T00:00", "2026-11-21T00:00", False),
+        ("2026-11-20T00:00", "2026-11-21T00:01", True),
+        ("2026-11-21T10:00", "2026-11-21T11:00", True),
+        ("2026-11-20T00:00", "2026-11-23T00:00", True),
+        ("2026-11-21T23:59", "2026-11-22T23:59", True),
+        ("2026-11-22T00:00", "2026-11-23T00:00", False),
+    ],
+)
+def test_windows_overlap_when_an_item_can_be_in_both(start: str, end: str, overlaps: bool) -> None:
+    other = Window(start=at(start), end=at(end))
+
+    assert (YESTERDAY.overlaps(other), other.overlaps(YESTERDAY)) == (overlaps, overlaps)

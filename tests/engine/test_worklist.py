@@ -313,12 +313,14 @@ def test_a_window_that_only_adjoins_is_not_even_listed(staging: Watched) -> None
 
 
 def test_another_mailbox_is_another_delivery(staging: Watched) -> None:
-    shard, other = own(staging), book(staging, [row(6, "bob")], run_id="manual")
-    receive(staging, other, 0, 6, Outcome.IMPORTED, mailbox="bob")
+    shard = book(staging, [row(5), row(6), row(7, "bob")])
+    other = book(staging, [row(5, "bob"), row(6, "bob")], run_id="manual")
+    receive(staging, other, 1, 6, Outcome.IMPORTED, mailbox="bob")
     intend(staging, other, 0, 5, mailbox="bob")
 
     with worklist(staging, shard) as found:
         assert known(found) == ([0, 1], [])
+        assert known(found, "bob") == ([2], [])
 
 
 def test_ledgers_of_other_buckets_are_not_read(staging: Watched) -> None:

@@ -8,6 +8,8 @@ says which counts.
 
 from __future__ import annotations
 
+from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -155,3 +157,28 @@ def outranks(receipt: Receipt, outcome: Outcome, at: int) -> bool:
     failure came first, whatever the clocks of two workers say.
     """
     return (receipt.outcome is not Outcome.FAILED, receipt.at) >= (outcome is not Outcome.FAILED, at)
+
+
+def sum_up(receipts: Iterable[Receipt], count: int) -> tuple[Counter[Outcome], list[Receipt]]:
+    """Count so many deliveries by the outcome that counts for each; nine bytes a delivery.
+
+    :returns: how many have each outcome, and the receipts of those that need a person, in the deliveries' order.
+    :raises IntegrityError: when there is a receipt for a delivery that is not among them.
+    """
+    kinds = list(Outcome)
+    known = bytearray(count)  # nought for none, else the outcome's place in that list, from 1
+    times = array("q", bytes(8 * count))
+    troubled: dict[int, Receipt] = {}
+    for receipt in receipts:
+        number = receipt.delivery
+        if not 0 <= number < count:
+            raise IntegrityError(f"there is a receipt for delivery {number}, but the shard has {count} deliveries")
+        if known[number] and not outranks(receipt, kinds[known[number] - 1], times[number]):
+            continue
+        known[number], times[number] = kinds.index(receipt.outcome) + 1, receipt.at
+        if receipt.outcome in (Outcome.FAILED, Outcome.PARTIALLY_IMPORTED):
+            troubled[number] = receipt
+        else:
+            troubled.pop(number, None)
+    counted = Counter({kind: known.count(place) for place, kind in enumerate(kinds, start=1)})
+    return counted, [troubled[number] for number in sorted(troubled)]

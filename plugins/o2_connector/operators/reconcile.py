@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
@@ -16,7 +15,7 @@ from airflow.sdk import BaseOperator
 from o2_connector.core.conversion import Reject
 from o2_connector.core.errors import IntegrityError, StopError
 from o2_connector.core.layout import receipts_stem, run_stem
-from o2_connector.core.ledger import Receipt, outranks, read_delivery
+from o2_connector.core.ledger import Receipt, read_delivery, sum_up
 from o2_connector.core.manifest import (
     ConvertedBatch,
     ConvertedGroup,
@@ -177,31 +176,6 @@ def receipts_of(staging: StagingHook, shard: Shard) -> Iterator[Receipt]:
     """Yield every receipt that a shard's deliveries have, in no particular order."""
     for name in staging.names(receipts_stem(shard.deliveries.name)):
         yield from staging.read_lines(staging.staged(name), Receipt)
-
-
-def sum_up(receipts: Iterable[Receipt], count: int) -> tuple[Counter[Outcome], list[Receipt]]:
-    """Count so many deliveries by the outcome that counts for each; nine bytes a delivery.
-
-    :returns: how many have each outcome, and the receipts of those that need a person, in the deliveries' order.
-    :raises IntegrityError: when there is a receipt for a delivery that is not among them.
-    """
-    kinds = list(Outcome)
-    known = bytearray(count)  # nought for none, else the outcome's place in that list, from 1
-    times = array("q", bytes(8 * count))
-    troubled: dict[int, Receipt] = {}
-    for receipt in receipts:
-        number = receipt.delivery
-        if not 0 <= number < count:
-            raise IntegrityError(f"there is a receipt for delivery {number}, but the shard has {count} deliveries")
-        if known[number] and not outranks(receipt, kinds[known[number] - 1], times[number]):
-            continue
-        known[number], times[number] = kinds.index(receipt.outcome) + 1, receipt.at
-        if receipt.outcome in (Outcome.FAILED, Outcome.PARTIALLY_IMPORTED):
-            troubled[number] = receipt
-        else:
-            troubled.pop(number, None)
-    counted = Counter({kind: known.count(place) for place, kind in enumerate(kinds, start=1)})
-    return counted, [troubled[number] for number in sorted(troubled)]
 
 
 def _rejects(staging: StagingHook, objects: Sequence[StagedObject | None]) -> Iterator[Detail]:
