@@ -1,7 +1,7 @@
 """Torture the import: real workers killed at random, again and again, while Graph and staging do wrong.
 
     make torture
-    python -m tests.torture --kills 1000 --seed 1 --lines 6
+    python -m tests.torture --kills 1000 --seed 1 --lines 10
 
 The last line is JSON. The exit status is 1 when anything is lost, doubled, unfinished, altered, in a wrong mailbox or
 without a receipt, when a limit of Graph's was broken, or when a worker ended as none should.
@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.torture.campaign import Result
 
-KILLS_OF_A_SEED = 40
-LINES = 6
+KILLS_OF_A_SEED = 20
+LINES = 10
 PROGRESS_SECONDS = 10.0
 MEMORY = Path("/dev/shm")
 """Where a write is durable at once: what is tortured is the program, not the disk."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import math
 import os
 import select
 import signal
@@ -51,11 +52,13 @@ class Blow:
     :param letter: of the write (see :class:`ShakyStaging`) that is waited for, or None to count from the start.
     :param count: how many of them.
     :param seconds: and how long after that.
+    :param latest: seconds from the start, in case that never comes.
     """
 
     letter: str | None
     count: int
     seconds: float
+    latest: float
 
 
 @dataclass(kw_only=True, slots=True)
@@ -89,13 +92,13 @@ def let_time_fly() -> None:
 def draw_blow(random: Random) -> Blow:
     """Draw a moment to die: at once, at any time, or right before or after a write to staging."""
     luck = random.random()
-    if luck < 0.08:
-        return Blow(letter=None, count=0, seconds=random.uniform(0, 0.03))
-    if luck < 0.2:
-        return Blow(letter=None, count=0, seconds=random.uniform(0, 3.0))
-    letter = random.choices("oOsSiIrRdD", (2, 2, 1, 1, 4, 10, 3, 3, 1, 1))[0]
-    count = random.randint(1, 8) if letter in "oOsS" else random.choice((1, 1, 1, 2, 3))
-    return Blow(letter=letter, count=count, seconds=random.choice((0.0, random.expovariate(1 / 0.1))))
+    if luck < 0.05:
+        return Blow(letter=None, count=0, seconds=0.0, latest=random.uniform(0, 0.03))
+    latest = random.uniform(0, 3.0) if luck < 0.15 else random.uniform(3.0, 6.0)
+    letter = random.choices("oOsSiIrRdD", (1, 1, 1, 1, 4, 16, 3, 3, 1, 1))[0]
+    count = random.choice((1, 1, 2, 5)) if letter in "oOsS" else random.choice((1, 1, 1, 1, 2))
+    seconds = random.choice((0.0, random.expovariate(1 / 0.1)))
+    return Blow(letter=letter, count=count, seconds=seconds, latest=latest)
 
 
 def start(shard: Shard, blow: Blow | None, *, seed: str, folder: Path) -> Worker:
@@ -124,7 +127,7 @@ def attend(workers: Sequence[Worker]) -> list[Worker]:
                     late.append(worker)
                 os.kill(worker.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
                 worker.killed = True
-        moments = [worker.strike_at for worker in living if worker.strike_at is not None and not worker.killed]
+        moments = [_next_moment(worker) for worker in living if not worker.killed]
         files = [each for worker in living for each in (worker.told, worker.alive)]
         ready, _, _ = select.select(files, [], [], max(0.0, min([limit, *moments]) - time.monotonic()))
         for worker in living:
@@ -140,9 +143,16 @@ def _strike_at(worker: Worker, now: float) -> float | None:
     blow = worker.blow
     if blow is None:
         return None
-    if blow.letter is None:
-        return worker.begun + blow.seconds
-    return now + blow.seconds if worker.heard[blow.letter] >= blow.count else None
+    if blow.letter is not None and worker.heard[blow.letter] >= blow.count:
+        return now + blow.seconds
+    latest = worker.begun + blow.latest
+    return latest if now >= latest else None
+
+
+def _next_moment(worker: Worker) -> float:
+    if worker.strike_at is not None:
+        return worker.strike_at
+    return worker.begun + worker.blow.latest if worker.blow else math.inf
 
 
 def _reap(worker: Worker) -> None:
