@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -147,7 +148,10 @@ class Client:
 
     def _line(self) -> dict[str, Any]:
         assert self.process.stdout is not None
+        hung = threading.Timer(PATIENCE, self.process.kill)
+        hung.start()
         line = self.process.stdout.readline()
+        hung.cancel()
         if not line:
             said = self.log.read_text(encoding="utf-8", errors="replace")[-3000:]
             raise Unsound(f"{self.name} ended with status {self.process.wait()}:\n{said}")
