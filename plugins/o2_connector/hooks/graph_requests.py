@@ -6,15 +6,17 @@ No answer and no URL is quoted in an error, so that neither a log nor a tracebac
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -41,18 +43,23 @@ BATCH_LIMIT = 20
 _PREFER = 'IdType="ImmutableId"'  # ids that survive a move (Microsoft Graph, "Obtain immutable identifiers")
 
 
+Gate: TypeAlias = Callable[[int], AbstractContextManager[None]]
+"""Holds a request back until it may be sent; entered with the bytes of its body, left when it is answered."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
     """Describe one request to Graph.
 
     :param path: below the service root, starting with a slash, quoted, with its query.
+    :param body: fields, or JSON that is encoded already.
     :param repeatable: whether executing it twice does no more than once; others are never sent again when it is
         not known whether they were executed.
     """
 
     method: str
     path: str
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | msgspec.Raw | None = None
     repeatable: bool = False
 
 
@@ -110,7 +117,7 @@ def get(path: str) -> Call:
     return Call(method="GET", path=path, repeatable=True)
 
 
-def post(path: str, body: Mapping[str, Any] | None = None, *, repeatable: bool = False) -> Call:
+def post(path: str, body: Mapping[str, Any] | msgspec.Raw | None = None, *, repeatable: bool = False) -> Call:
     """Describe a request that makes something."""
     return Call(method="POST", path=path, body=body, repeatable=repeatable)
 
@@ -160,6 +167,13 @@ class GraphRequests:
         self._patience_seconds = patience_seconds
         self._settle_seconds = settle_seconds
         self._clock = clock
+        self._gate: Gate = _no_gate
+
+    def gated(self, gate: Gate) -> GraphRequests:
+        """Return the same conversation with a gate, which every request passes before it is sent, and after."""
+        other = copy.copy(self)
+        other._gate = gate
+        return other
 
     def batch(self, calls: Sequence[Call]) -> list[Answer]:
         """Send up to 20 requests as one and return their answers in the same order.
@@ -167,30 +181,35 @@ class GraphRequests:
         Each is sent again by itself, when it may be, after the longest Retry-After among them. Answers that are still
         no success then are returned as they are: the caller judges.
         """
-        if len(calls) > BATCH_LIMIT:
-            raise ValueError(f"a batch takes {BATCH_LIMIT} requests, not {len(calls)}")
         answers: dict[int, Answer] = {}
         waiting = dict(enumerate(calls))
         deadline = self.deadline()
         for attempt in itertools.count():
-            answers |= self._batch_once(waiting, deadline)
+            places = list(waiting)
+            answers |= zip(places, self.batch_once(list(waiting.values()))[0], strict=True)
             waiting = {place: call for place, call in waiting.items() if _may_repeat(call, answers[place])}
             longest = max((answers[place].retry_after or 0.0 for place in waiting), default=0.0)
             if not (waiting and self.wait(backoff(attempt, retry_after=longest), deadline)):
                 break
         return [answers[place] for place in range(len(calls))]
 
-    def _batch_once(self, calls: Mapping[int, Call], deadline: float) -> dict[int, Answer]:
-        body = {"requests": [_sub_request(place, call) for place, call in calls.items()]}
-        whole = self.send(post("/$batch", body, repeatable=all(call.repeatable for call in calls.values())), deadline)
+    def batch_once(self, calls: Sequence[Call]) -> tuple[list[Answer], Answer]:
+        """Send up to 20 requests as one, once; return their answers in the same order, and that of the whole.
+
+        Where the whole was no success, its answer is each one's.
+        """
+        if len(calls) > BATCH_LIMIT:
+            raise ValueError(f"a batch takes {BATCH_LIMIT} requests, not {len(calls)}")
+        body = {"requests": [_sub_request(place, call) for place, call in enumerate(calls)]}
+        whole = self.send_once(post("/$batch", body))
         if not whole.ok:
-            return dict.fromkeys(calls, whole)
-        answers = dict.fromkeys(calls, Answer(status=NO_ANSWER, code=ANSWER_LOST))
+            return [whole] * len(calls), whole
+        answers = [Answer(status=NO_ANSWER, code=ANSWER_LOST)] * len(calls)
         for entry in whole.fields.get("responses") or ():
             place = int(entry["id"]) if str(entry.get("id")).isdecimal() else -1
-            if place in answers:
+            if 0 <= place < len(calls):
                 answers[place] = _answer(int(entry["status"]), entry.get("headers") or {}, entry.get("body"))
-        return answers
+        return answers, whole
 
     def listed(self, path: str, what: str) -> Iterator[dict[str, Any]]:
         """Yield the entries of a list over all of its pages."""
@@ -205,9 +224,13 @@ class GraphRequests:
                 raise answer.failure(what)
             yield from answer.entries(what)
             link = answer.fields.get("@odata.nextLink")
-            following = None if link is None else self._below_root(str(link))
+            following = None if link is None else self.below_root(str(link))
 
-    def _below_root(self, link: str) -> str:
+    def below_root(self, link: str) -> str:
+        """Return the path of a page that Graph says follows.
+
+        :raises StopError: when it lies elsewhere.
+        """
         root = self._access.graph_url
         if not link.startswith(f"{root}/"):  # the token goes to the configured Graph alone
             raise StopError("Graph's next page lies on another host; check graph_url")
@@ -215,15 +238,20 @@ class GraphRequests:
 
     def send(self, call: Call, deadline: float) -> Answer:
         """Send a request, again while that is safe and may help, and return the last answer."""
-        url = self._access.graph_url + call.path
-        data = None if call.body is None else msgspec.json.encode(call.body)
         attempt = 0
-        answer = self._attempt_with_token(call.method, url, data)
-        if answer.status == HTTPStatus.UNAUTHORIZED:  # revoked before its time: a fresh token, once
-            self.login.forget()
-            answer = self._attempt_with_token(call.method, url, data)
+        answer = self.send_once(call)
         while _may_repeat(call, answer) and self.wait(backoff(attempt, retry_after=answer.retry_after), deadline):
             attempt += 1
+            answer = self.send_once(call)
+        return answer
+
+    def send_once(self, call: Call) -> Answer:
+        """Send a request once; a second time only with a fresh token, when the first had been revoked."""
+        url = self._access.graph_url + call.path
+        data = None if call.body is None else msgspec.json.encode(call.body)
+        answer = self._attempt_with_token(call.method, url, data)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            self.login.forget()
             answer = self._attempt_with_token(call.method, url, data)
         return answer
 
@@ -245,7 +273,8 @@ class GraphRequests:
         untrusted = False
         code = ANSWER_LOST
         try:
-            response = self.session.request(method, url, data=data, headers=headers)
+            with self._gate(len(data or b"")):
+                response = self.session.request(method, url, data=data, headers=headers)
         except requests.TooManyRedirects as error:  # the session follows none
             return Answer(status=HTTPStatus.FOUND if error.response is None else error.response.status_code)
         except requests.RequestException as error:
@@ -277,6 +306,10 @@ class GraphRequests:
             return False
         self.sleep(seconds)
         return True
+
+
+def _no_gate(_: int) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 def _may_repeat(call: Call, answer: Answer) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from o2_connector.core.errors import IntegrityError, RetryError
+from o2_connector.core.errors import IntegrityError, ItemError, RetryError
 from o2_connector.core.graph_errors import Verdict
 from o2_connector.core.naming import UNFINISHED_CATEGORY
 from o2_connector.hooks.graph_requests import Answer, Call, GraphRequests, post
@@ -214,7 +214,10 @@ def _send_about_new(graph: GraphRequests, call: Call, deadline: float) -> Answer
 
 
 def _attached(graph: GraphRequests, message_path: str) -> int:
-    return sum(1 for _ in graph.listed(f"{message_path}/attachments?$select=id", "attachments were counted"))
+    try:
+        return sum(1 for _ in graph.listed(f"{message_path}/attachments?$select=id", "attachments were counted"))
+    except ItemError as error:  # the message is gone, or not every server knows it yet
+        raise RetryError(f"attachments were counted: {error}") from error
 
 
 def _upload_url(answer: Answer) -> str:

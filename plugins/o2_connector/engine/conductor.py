@@ -1,0 +1,626 @@
+"""Conductor: deliver a shard's open deliveries as fast as Graph's limits allow, and no faster.
+
+One thread conducts: it fills batches across mailboxes, judges each answer by itself, and decides what goes next. Others
+only send. So nothing here is shared but the queue on which they report, and the count of what each mailbox was asked.
+"""
+
+from __future__ import annotations
+
+import heapq
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+
+from o2_connector.core.errors import ConnectorError, ItemError, MailboxError, RetryError, StopError
+from o2_connector.core.graph_errors import Verdict
+from o2_connector.core.ledger import Receipt
+from o2_connector.core.naming import FOLDER_NAME
+from o2_connector.core.outcomes import Cause, Outcome
+from o2_connector.engine.journal import Journal
+from o2_connector.engine.lanes import FARTHEST, Job, Kind, Lane, Task
+from o2_connector.engine.messages import Messages
+from o2_connector.engine.ownership import Ownership
+from o2_connector.engine.paces import Paces
+from o2_connector.engine.progress import Progress
+from o2_connector.engine.senders import BATCHES, LARGE, Answered, Event, Intended, Made, Senders, Unsent
+from o2_connector.engine.worklist import Todo, Worklist
+from o2_connector.hooks.graph_mail import (
+    Found,
+    archived,
+    create_failure,
+    folder_named,
+    found_messages,
+    id_of,
+)
+from o2_connector.hooks.graph_requests import BATCH_LIMIT, Answer, GraphRequests
+from o2_connector.hooks.transport import backoff
+
+LANES = 256
+"""Mailboxes at a time that are not kept waiting: enough to fill every batch, few enough that a killed import leaves
+few deliveries in doubt."""
+
+ROOM = 3_600_000
+"""Bytes of the messages in a batch: with what is around them it stays below the 4 MB of a request."""
+
+IN_FLIGHT = 32 * 1024 * 1024
+"""Bytes of messages in all batches at a time: what memory they take does not depend on the day."""
+
+BACKLOG = 20_000
+"""Receipts that are not durable yet, beyond which nothing more is sent."""
+
+RESTING = 5.0
+"""Seconds of waiting from which a mailbox makes place for another."""
+
+LOST_IN_A_ROW = 3
+"""Batches without an answer, none answered between them, after which everything waits: it is the line, or Graph."""
+
+_PAGE = 200
+_NEVER = float("inf")
+_LOOK_AGAIN = 1.0  # seconds; how often what is waited for without a date is looked at
+
+
+class Conductor:
+    """Deliver everything that a worklist has open.
+
+    :param graph: asked through, at most `BATCHES` times at once.
+    :param settle_seconds: how long to wait, after an answer was lost, before the mailbox is asked what came of it.
+    :param patience_seconds: how long one delivery, or one mailbox, is tried before it is left to the task's next try.
+    """
+
+    def __init__(
+        self,
+        *,
+        graph: GraphRequests,
+        worklist: Worklist,
+        messages: Messages,
+        paces: Paces,
+        ownership: Ownership,
+        progress: Progress,
+        settle_seconds: float,
+        patience_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._graph = graph
+        self._worklist = worklist
+        self._paces = paces
+        self._ownership = ownership
+        self._progress = progress
+        self._settle_seconds = settle_seconds
+        self._patience_seconds = patience_seconds
+        self._clock = clock
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._senders = Senders(
+            graph=graph, messages=messages, paces=paces, ownership=ownership, report=self._events.put, clock=clock
+        )
+        self._todos: deque[Todo] = deque()
+        self._lanes: set[Lane] = set()
+        self._resting: set[Lane] = set()
+        self._queue: deque[Lane] = deque()
+        self._wakes: list[tuple[float, int, Lane]] = []
+        self._want_large: deque[Lane] = deque()
+        self._intending: dict[int, tuple[Lane, Task]] = {}
+        self._batches = self._large = self._bytes = 0
+        self._lost = 0
+        self._pause = self._trouble_since = 0.0
+        self._settled_at = _NEVER
+        self._fatal: BaseException | None = None
+        self._halted = False
+        self.pending: list[RetryError] = []
+
+    def intended(self, numbers: Sequence[int]) -> None:
+        """Take note, from the journal's thread, that intents are durable."""
+        self._events.put(Intended(numbers=numbers))
+
+    def run(self, journal: Journal) -> None:
+        """Deliver; what failed for good has a receipt then, and what must wait is in `pending`.
+
+        :raises StopError: and whatever else concerns every mailbox, when what was under way is answered and received.
+        """
+        self._journal = journal
+        self._todos.extend(self._worklist.mailboxes())
+        self._settled_at = self._clock() + self._settle_seconds
+        with self._senders:
+            try:
+                while self._admit() or self._lanes:
+                    self._look_around()
+                    self._dispatch()
+                    self._hear(self._patience())
+                    if self._halted and not self._under_way:
+                        break
+                    self._progress.tell(len(self._resting))
+            finally:
+                # Also when the task is told to end: what is under way is answered, and what arrived has its receipt.
+                self._halt()
+                while self._under_way:
+                    self._hear(_LOOK_AGAIN)
+        if self._fatal is not None:
+            raise self._fatal
+
+    @property
+    def _under_way(self) -> int:
+        return self._batches + self._large
+
+    def _look_around(self) -> None:
+        if self._journal.failed is not None:
+            self._stop(self._journal.failed)
+        try:
+            self._ownership.check()
+        except RetryError as error:
+            self._stop(error)
+
+    def _stop(self, error: BaseException) -> None:
+        """Send nothing more, for a reason that concerns every mailbox."""
+        self._fatal = self._fatal or error
+        self._halt()
+
+    def _halt(self) -> None:
+        self._halted = True
+        self._senders.halt()
+
+    # What goes next
+
+    def _admit(self) -> bool:
+        """Open lanes while there is place; return whether there is any mailbox left outside."""
+        while self._todos and len(self._lanes) - len(self._resting) < LANES and not self._halted:
+            lane = Lane(todo=self._todos.popleft())
+            self._lanes.add(lane)
+            self._refill(lane)
+            self._place(lane)
+        return bool(self._todos)
+
+    def _place(self, lane: Lane) -> None:
+        """Queue a lane to be looked at, or close it when nothing is left to do."""
+        if lane.is_finished:
+            self._close(lane)
+        elif not lane.queued and not self._halted:
+            lane.queued = True
+            self._resting.discard(lane)
+            self._queue.append(lane)
+
+    def _close(self, lane: Lane) -> None:
+        if lane not in self._lanes:
+            return  # a lane that was closed may still stand in the queue
+        if lane.cause is not None:
+            for task, doubtful in self._rest_of(lane):
+                self._receive(lane, task, Outcome.FAILED, lane.cause, doubtful=doubtful)
+        elif lane.left is not None:
+            self.pending.append(lane.left)
+        self._lanes.discard(lane)
+        self._resting.discard(lane)
+
+    def _rest_of(self, lane: Lane) -> Iterator[tuple[Task, bool]]:
+        """Yield what a lane still has, and the worklist of it, each with whether it is in doubt."""
+        pages = (
+            (self._worklist.open_rows, lane.fetched, lane.more),
+            (self._worklist.doubtful_rows, lane.doubts_fetched, lane.more_doubts),
+        )
+        for doubtful, (waiting, (page, after, more)) in enumerate(zip(lane.drain(), pages, strict=True)):
+            yield from ((task, bool(doubtful)) for task in waiting)
+            while more and (rows := page(lane.mailbox, after, _PAGE)):
+                yield from ((Task(number=number, row=row), bool(doubtful)) for number, row in rows)
+                after = rows[-1][0]
+
+    def _dispatch(self) -> None:
+        now = self._clock()
+        while self._wakes and self._wakes[0][0] <= now:
+            lane = heapq.heappop(self._wakes)[2]
+            if lane in self._lanes:
+                self._place(lane)
+        if now < self._pause or self._journal.backlog > BACKLOG:
+            return
+        while not self._halted and self._queue and self._batches < BATCHES and self._bytes < IN_FLIGHT:
+            if not (jobs := self._fill(now)):
+                break
+            self._batches += 1
+            self._senders.send(jobs)
+
+    def _fill(self, now: float) -> list[Job]:
+        """Take requests from the queued lanes, in turn, until a batch is full."""
+        jobs: list[Job] = []
+        room = ROOM
+        for _ in range(len(self._queue)):
+            lane = self._queue.popleft()
+            lane.queued = False
+            while len(jobs) < BATCH_LIMIT:
+                job = self._next(lane, now)
+                if not isinstance(job, Job):
+                    self._wait(lane, job, now)
+                    break
+                if lane.alone and jobs:
+                    lane.queued = True
+                    self._queue.appendleft(lane)
+                    return jobs
+                if job.size > ROOM or self._needs_cleaning(job):
+                    if not self._begin_large(job):
+                        break
+                elif job.size <= room:
+                    room -= job.size
+                    self._begin(job)
+                    jobs.append(job)
+                    if lane.alone:
+                        self._place(lane)
+                        return jobs
+                else:
+                    lane.queued = True
+                    self._queue.appendleft(lane)
+                    return jobs
+            else:
+                lane.queued = True
+                self._queue.append(lane)
+                return jobs
+        return jobs
+
+    def _next(self, lane: Lane, now: float) -> Job | float:
+        """Return a lane's next request, or when to look again; never means: when something happens to it."""
+        if lane.is_closed:
+            return _NEVER
+        if lane.setup is not None:
+            return _NEVER if lane.under_way else self._paced(lane.setup, now)
+        if not self._paces.free(lane.mailbox):
+            return _NEVER
+        lane.drop_settled()
+        self._refill(lane)
+        if lane.more_doubts and now >= self._settled_at and not lane.later:
+            self._recall(lane, now)
+        if (job := lane.job(now)) is not None:
+            return self._paced(job, now)
+        if lane.awaiting and not lane.starved:
+            lane.starved, lane.ahead = True, min(2 * lane.ahead, FARTHEST)
+        return min(lane.due_ask(), self._settled_at if lane.more_doubts else _NEVER)
+
+    def _paced(self, job: Job, now: float) -> Job | float:
+        at = self._paces.ready_at(job.lane.mailbox, job.size)
+        if at <= self._clock():
+            return job
+        return now + _LOOK_AGAIN if at == _NEVER else at
+
+    def _wait(self, lane: Lane, until: float, now: float) -> None:
+        if lane.is_finished:
+            self._close(lane)
+        elif until < _NEVER:
+            heapq.heappush(self._wakes, (until, next(_ticket), lane))
+            if until - now > RESTING:
+                self._resting.add(lane)
+
+    def _refill(self, lane: Lane) -> None:
+        """Have the intents of a lane's next deliveries written."""
+        if not lane.more or len(lane.ready) + lane.awaiting > lane.ahead // 2:
+            return
+        rows = self._worklist.open_rows(lane.mailbox, lane.fetched, lane.ahead)
+        lane.more = len(rows) == lane.ahead
+        if not rows:
+            return
+        lane.fetched = rows[-1][0]
+        lane.awaiting += len(rows)
+        lane.starved = False
+        self._intending |= {number: (lane, Task(number=number, row=row)) for number, row in rows}
+        self._journal.intend(rows)
+
+    def _recall(self, lane: Lane, now: float) -> None:
+        """Queue what an earlier import left in doubt, to be asked for now."""
+        rows = self._worklist.doubtful_rows(lane.mailbox, lane.doubts_fetched, _PAGE)
+        lane.more_doubts = len(rows) == _PAGE
+        if rows:
+            lane.doubts_fetched = rows[-1][0]
+        for number, row in rows:
+            lane.ask_later(now, Task(number=number, row=row))
+
+    def _begin(self, job: Job) -> None:
+        lane = job.lane
+        lane.take(job)
+        lane.under_way += 1
+        self._bytes += job.size
+        self._paces.take(lane.mailbox)
+        self._paces.begin(lane.mailbox, job.size)
+
+    def _end(self, job: Job) -> None:
+        job.lane.under_way -= 1
+        self._bytes -= job.size
+        self._paces.end(job.lane.mailbox, job.size)
+        self._paces.give_back(job.lane.mailbox)
+
+    def _needs_cleaning(self, job: Job) -> bool:
+        return job.kind is Kind.CREATE and job.task is not None and job.task.row.key in job.lane.leftovers
+
+    def _begin_large(self, job: Job) -> bool:
+        """Begin a message that takes several requests, or queue its lane until there is a thread for it."""
+        lane = job.lane
+        if self._large == LARGE:
+            self._want_large.append(lane)
+            return False
+        lane.take(job)
+        lane.under_way += 1
+        self._large += 1
+        self._paces.take(lane.mailbox)
+        self._senders.make(job)
+        return True
+
+    # What came of it
+
+    def _patience(self) -> float:
+        """Return how long to wait for something to happen."""
+        now = self._clock()
+        if self._pause > now:
+            return min(_LOOK_AGAIN, self._pause - now)
+        return max(0.0, min(_LOOK_AGAIN, self._wakes[0][0] - now)) if self._wakes else _LOOK_AGAIN
+
+    def _hear(self, seconds: float) -> None:
+        """Wait for what happens, and judge all that has."""
+        try:
+            self._judge(self._events.get(timeout=seconds))
+            while True:
+                self._judge(self._events.get_nowait())
+        except queue.Empty:
+            return
+
+    def _judge(self, event: Event) -> None:
+        match event:
+            case Intended():
+                for number in event.numbers:
+                    lane, task = self._intending.pop(number)
+                    lane.awaiting -= 1
+                    lane.make_ready(task)
+                    self._place(lane)
+            case Made():
+                self._large -= 1
+                event.job.lane.under_way -= 1
+                self._paces.give_back(event.job.lane.mailbox)
+                self._judge_made(event.job, event.result)
+                self._place(event.job.lane)
+                while self._want_large:
+                    self._place(self._want_large.popleft())
+            case Unsent():
+                self._batches -= 1
+                for job in event.jobs:
+                    self._end(job)
+                    self._put_back(job)
+                if isinstance(event.error, RetryError):
+                    self._hold_all(event.error)
+                else:
+                    self._stop(event.error)
+                self._place_all(event.jobs)
+            case Answered():
+                self._batches -= 1
+                for job in event.jobs:
+                    self._end(job)
+                self._judge_whole(event.whole)
+                alone = event.whole.ok or len(event.jobs) == 1
+                for job, answer in zip(event.jobs, event.answers, strict=True):
+                    self._judge_answer(job, answer, alone=alone)
+                self._place_all(event.jobs)
+
+    def _place_all(self, jobs: Sequence[Job]) -> None:
+        for lane in {job.lane: None for job in jobs}:
+            self._place(lane)
+
+    def _judge_whole(self, whole: Answer) -> None:
+        """See whether everything has to wait: Graph says so for the application, or nothing comes back any more."""
+        if whole.ok:
+            self._lost, self._trouble_since = 0, 0.0
+        elif whole.verdict is Verdict.TRANSIENT:
+            self._lost += 1
+            if not whole.effect_unknown or self._lost >= LOST_IN_A_ROW:
+                self._hold_all(RetryError(str(whole.failure("a batch was sent")), retry_after=whole.retry_after))
+
+    def _hold_all(self, error: RetryError) -> None:
+        now = self._clock()
+        self._trouble_since = self._trouble_since or now
+        wait = backoff(self._lost, retry_after=error.retry_after)
+        if now + wait - self._trouble_since > self._patience_seconds:
+            self._stop(error)
+        self._pause = max(self._pause, now + wait)
+
+    def _judge_answer(self, job: Job, answer: Answer, *, alone: bool) -> None:
+        """Judge one answer.
+
+        :param alone: whether it is this request's own, and not that of the batch it was in.
+        """
+        lane = job.lane
+        if answer.status == 429 and alone:
+            self._progress.refused += 1
+        if job.kind is Kind.CREATE and (answer.effect_unknown or (answer.ok and id_of(answer) is None)):
+            self._doubt(lane, job.delivery)
+            return
+        if answer.ok:
+            self._take(job, answer)
+            return
+        if not alone and answer.verdict in {Verdict.ITEM, Verdict.MAILBOX}:
+            # Something in the batch spoilt it; which it was shows when each goes by itself
+            lane.alone = True
+            self._put_back(job)
+            return
+        failure = create_failure(answer) if job.kind is Kind.CREATE else answer.failure(job.kind.value)
+        if job.kind is Kind.FOLDER and (answer.verdict is Verdict.SUCCESS_LIKE or answer.effect_unknown):
+            # It exists, or may: the list knows
+            lane.setup = Job(lane=lane, kind=Kind.FOLDERS)
+            self._stumble(lane, RetryError("the archive folder can neither be made nor found"))
+            return
+        if isinstance(failure, RetryError):
+            self._put_back(job)
+            if alone:
+                self._stumble(lane, failure)
+            return
+        self._refuse(job, failure)
+
+    def _refuse(self, job: Job, failure: BaseException) -> None:
+        """Act upon a refusal that will not pass by itself."""
+        lane = job.lane
+        match failure:
+            case MailboxError(cause="ErrorFolderNotFound") if not lane.refound:
+                lane.refound = True
+                self._put_back(job)
+                lane.find_folder()
+            case MailboxError():
+                self._put_back(job)
+                lane.cause = lane.cause or failure.cause
+            case ItemError() if job.kind is Kind.CREATE:
+                self._receive(lane, job.delivery, Outcome.FAILED, failure.fault)
+            case ItemError():  # even the folder is refused
+                self._put_back(job)
+                lane.cause = lane.cause or failure.fault
+            case _:
+                self._put_back(job)
+                self._stop(failure)
+
+    def _take(self, job: Job, answer: Answer) -> None:
+        """Take what was asked for, or made."""
+        lane = job.lane
+        try:
+            match job.kind:
+                case Kind.FOLDERS:
+                    self._take_folders(lane, answer)
+                case Kind.FOLDER:
+                    self._take_folder(lane, answer)
+                case Kind.LOOK:
+                    self._take_archived(lane, answer)
+                case Kind.ASK:
+                    self._take_found(lane, job.delivery, found_messages(answer, job.delivery.row.key))
+                case Kind.CREATE:
+                    self._receive(lane, job.delivery, Outcome.IMPORTED, message=id_of(answer))
+        except RetryError as error:  # a list that is none
+            self._put_back(job)
+            self._stumble(lane, error)
+        except StopError as error:  # a page on another host
+            self._put_back(job)
+            self._stop(error)
+        else:
+            if lane.setup is None:
+                lane.troubled, lane.stumbles = None, 0
+
+    def _take_folder(self, lane: Lane, answer: Answer) -> None:
+        lane.folder, lane.setup = id_of(answer), None
+        if lane.folder is None:
+            lane.setup = Job(lane=lane, kind=Kind.FOLDERS)
+            self._stumble(lane, RetryError("the archive folder was made, but Graph does not name it"))
+
+    def _take_folders(self, lane: Lane, answer: Answer) -> None:
+        lane.folder = folder_named(answer, FOLDER_NAME)
+        if lane.folder is not None:
+            # Looked into once; what this import has put there since is known
+            lane.setup = None if lane.refound else Job(lane=lane, kind=Kind.LOOK)
+        elif (page := self._following(lane, answer)) is not None:
+            lane.setup = Job(lane=lane, kind=Kind.FOLDERS, page=page)
+        else:
+            lane.setup = Job(lane=lane, kind=Kind.FOLDER)
+
+    def _take_archived(self, lane: Lane, answer: Answer) -> None:
+        there: dict[str, str] = {}
+        for each in archived(answer):
+            if each.unfinished:
+                lane.leftovers.setdefault(each.key, []).append(each.message_id)
+            else:
+                there.setdefault(each.key, each.message_id)
+        for number, row, message_id, doubtful in self._worklist.found(lane.mailbox, there) if there else ():
+            lane.settled.add(number)
+            task = Task(number=number, row=row)
+            if doubtful:
+                self._receive(lane, task, Outcome.IMPORTED, message=message_id)
+            else:
+                self._receive(lane, task, Outcome.SKIPPED, Cause.ALREADY_THERE, message_id)
+        page = self._following(lane, answer)
+        lane.setup = None if page is None else Job(lane=lane, kind=Kind.LOOK, page=page)
+
+    def _take_found(self, lane: Lane, task: Task, found: Sequence[Found]) -> None:
+        whole = [each.message_id for each in found if not each.unfinished]
+        if whole:
+            self._receive(lane, task, Outcome.IMPORTED, message=whole[0])
+            return
+        torn = [each.message_id for each in found]
+        lane.leftovers.pop(task.row.key, None)
+        if torn:
+            lane.leftovers[task.row.key] = torn
+        lane.make_ready(task)
+
+    def _following(self, lane: Lane, answer: Answer) -> str | None:
+        link = answer.fields.get("@odata.nextLink")
+        if link is None:
+            return None
+        page = self._graph.below_root(str(link))
+        if page in lane.pages:
+            lane.left = RetryError("a list has no end: Graph gave the same page twice")
+        lane.pages.add(page)
+        return page
+
+    def _judge_made(self, job: Job, result: str | BaseException) -> None:
+        lane, task = job.lane, job.delivery
+        match result:
+            case str():
+                lane.leftovers.pop(task.row.key, None)
+                lane.troubled, lane.stumbles = None, 0
+                self._receive(lane, task, Outcome.IMPORTED, message=result)
+            case RetryError():
+                self._doubt(lane, task)
+            case ConnectorError():
+                self._refuse(job, result)
+            case _:
+                self._put_back(job)
+                self._stop(result)
+
+    def _put_back(self, job: Job) -> None:
+        """Queue a request again that was not done."""
+        if job.task is None:
+            job.lane.setup = job
+        elif job.kind is Kind.ASK:
+            job.lane.ask_later(self._clock(), job.task)
+        else:
+            job.lane.make_ready(job.task)
+
+    def _doubt(self, lane: Lane, task: Task) -> None:
+        """Have a delivery asked for later, whose answer was lost."""
+        due = self._clock() + self._settle_seconds
+        task.troubled = task.troubled or self._clock()
+        if due - task.troubled > self._patience_seconds:
+            self.pending.append(RetryError("a message was created: again and again the answer was lost"))
+        else:
+            lane.ask_later(due, task)
+
+    def _stumble(self, lane: Lane, error: RetryError) -> None:
+        """Let a mailbox alone for as long as Graph asks, or longer each time; in the end leave it to the next try."""
+        now = self._clock()
+        lane.troubled = lane.troubled or now
+        wait = backoff(lane.stumbles, retry_after=error.retry_after)
+        lane.stumbles += 1
+        if now + wait - lane.troubled > self._patience_seconds:
+            lane.left = lane.left or error
+        else:
+            self._paces.hold(lane.mailbox, wait)
+
+    def _receive(
+        self,
+        lane: Lane,
+        task: Task,
+        outcome: Outcome,
+        cause: str | None = None,
+        message: str | None = None,
+        *,
+        doubtful: bool = False,
+    ) -> None:
+        """Say what became of a delivery; without all of its parts an item that is there stays partial."""
+        row = task.row
+        if outcome is not Outcome.FAILED and row.causes:
+            outcome, cause = Outcome.PARTIALLY_IMPORTED, "; ".join(row.causes)
+        self._progress.counts[outcome] += 1
+        self._journal.receive(
+            Receipt(
+                delivery=task.number,
+                item_id=row.item_id,
+                mailbox=lane.mailbox,
+                outcome=outcome,
+                at=time.time_ns() // 1_000_000,
+                cause=cause,
+                message=message,
+                doubtful=doubtful,
+            )
+        )
+
+
+_WHAT = {
+    Kind.FOLDERS: "the archive folder was looked for",
+    Kind.FOLDER: "the archive folder was made",
+    Kind.LOOK: "the archive folder was listed",
+    Kind.ASK: "an item was looked for",
+}
+
+_ticket = count()
