@@ -33,7 +33,7 @@ ENOUGH = 5
 TASKS = (1, 3, 5, 16, 16, 40, 64)
 """Numbers of shares that runs part the mailboxes into."""
 
-TOGETHER = 3
+TOGETHER = 6
 """Workers at once in the end."""
 
 ROUNDS = 15

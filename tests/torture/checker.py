@@ -64,7 +64,7 @@ def inspect(
     for mailbox, held in tally.items():
         found.wrong_mailbox += [f"no item in {mailbox}"] * (held["messages"] - sum(_by_item(held).values()))
     for message in messages:
-        key, mailbox = key_of(message), str(message["userId"])
+        key, mailbox = str(key_of(message)), str(message["userId"])
         if UNFINISHED_CATEGORY in message["categories"]:
             found.unfinished.append(f"{key} in {mailbox}")
         elif (key, mailbox) in due and (differs := _differs(message, due[key, mailbox])):

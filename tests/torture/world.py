@@ -127,7 +127,7 @@ class World:
             sizes = (FOLLOWING, FOLLOWING)
         contents = [random.randbytes(size) for size in sizes]
         sent = BEGIN + slot * SLOT + timedelta(minutes=number, milliseconds=random.randrange(60_000))
-        record = {
+        record: dict[str, object] = {
             "itemId": f"o2-{self._seed}-{slot}-{number}",
             "itemType": "MMS" if contents else "SMS",
             "network": "O2",
