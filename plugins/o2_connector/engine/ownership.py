@@ -194,8 +194,6 @@ class _Bucket:
         self.owner += 1
         if self.ours:
             self.ownership.shown(self.number, asked)
-        else:
-            self.find()
         return self.ours
 
     def settle_in(self) -> None:
@@ -244,17 +242,19 @@ def _take(
     begun = clock()
     waiting = list(each)
     with ThreadPoolExecutor(PARALLEL) as pool:
-        list(pool.map(_Bucket.find, waiting))
         while True:
             # Looked at all together, so that those whose owners died at once are waited for at once.
+            list(pool.map(_Bucket.find, waiting))
             list(pool.map(_Bucket.look, waiting))
             ownership.check()
-            free = itertools.takewhile(lambda bucket: bucket.is_free(rhythm.dead_seconds), waiting)
+            free = list(itertools.takewhile(lambda bucket: bucket.is_free(rhythm.dead_seconds), waiting))
             taken = list(itertools.takewhile(_Bucket.claim, free))
             list(pool.map(_Bucket.settle_in, taken))
             waiting = waiting[len(taken) :]
             if not waiting:
                 return
+            if len(taken) < len(free):
+                continue  # somebody was quicker, perhaps for all that follow: look again before waiting
             if clock() - begun > patience_seconds:
                 raise RetryError("another run writes to these mailboxes; this one goes on when it is done")
             sleep(POLL_SECONDS)
