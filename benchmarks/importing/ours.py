@@ -17,6 +17,8 @@ def prepare(task: dict[str, Any]) -> Callable[[], int]:
     """Make ready to import a staged shard."""
     shard = from_xcom(task["shard"], Shard)
     staging, graph = StagingHook(), GraphHook().graph
+    with staging.reader(shard.deliveries) as deliveries:  # the first read loads Airflow's plugins, once in a process
+        deliveries.readline()
 
     def job() -> int:
         counts = import_shard(staging, graph, shard, settle_seconds=1)

@@ -420,11 +420,11 @@ class Conductor:
         lane = job.lane
         if answer.status == 429 and alone:
             self._progress.refused += 1
-        if job.kind is Kind.CREATE and (answer.effect_unknown or (answer.ok and id_of(answer) is None)):
-            self._doubt(lane, job.delivery)
-            return
         if answer.ok:
             self._take(job, answer)
+            return
+        if job.kind is Kind.CREATE and answer.effect_unknown:
+            self._doubt(lane, job.delivery)
             return
         if not alone and answer.verdict in {Verdict.ITEM, Verdict.MAILBOX}:
             # Something in the batch spoilt it; which it was shows when each goes by itself
@@ -478,7 +478,7 @@ class Conductor:
                 case Kind.ASK:
                     self._take_found(lane, job.delivery, found_messages(answer, job.delivery.row.key))
                 case Kind.CREATE:
-                    self._receive(lane, job.delivery, Outcome.IMPORTED, message=id_of(answer))
+                    self._take_created(lane, job.delivery, answer)
         except RetryError as error:  # a list that is none
             self._put_back(job)
             self._stumble(lane, error)
@@ -488,6 +488,12 @@ class Conductor:
         else:
             if lane.setup is None:
                 lane.troubled, lane.stumbles = None, 0
+
+    def _take_created(self, lane: Lane, task: Task, answer: Answer) -> None:
+        if (message := id_of(answer)) is None:
+            self._doubt(lane, task)
+        else:
+            self._receive(lane, task, Outcome.IMPORTED, message=message)
 
     def _take_folder(self, lane: Lane, answer: Answer) -> None:
         lane.folder, lane.setup = id_of(answer), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections import Counter
@@ -50,6 +51,7 @@ def import_shard(
         _log.info("%d deliveries: %d open, %d in doubt", book.total, book.open, book.doubtful)
         if not book.open + book.doubtful:
             return _receive_settled(staging, shard, book)
+    gc.freeze()  # Airflow's hundreds of thousands of objects need not be looked through again and again
     with ExitStack() as stack:
         paces = Paces()
         ownership = stack.enter_context(owned(staging, range(shard.first, shard.last + 1), paces, rhythm=rhythm))

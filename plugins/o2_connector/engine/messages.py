@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,6 +18,9 @@ from o2_connector.core.manifest import StagedObject
 from o2_connector.hooks.graph_upload import Attachment, file_attachment
 from o2_connector.hooks.staging import StagingHook
 
+OPEN = 200
+"""Packs that are kept open at a time; the system's usual limit is 1,024 files."""
+
 
 class Messages:
     """Lend messages; threads may share one.
@@ -29,6 +33,7 @@ class Messages:
         self._packs = packs
         self._stack = stack
         self._paths: dict[int, Path] = {}
+        self._opened: dict[int, _Pack] = {}
         self._lock = threading.Lock()
         self._decoder = msgspec.json.Decoder(Packed)
 
@@ -37,9 +42,8 @@ class Messages:
 
         :raises IntegrityError: when what lies there is another item's.
         """
-        with self._path(row.pack).open("rb") as pack:
-            pack.seek(row.offset)
-            packed = self._decoder.decode(pack.read(row.length))
+        pack = self._pack(row.pack)  # held until it is read: another thread may need its place
+        packed = self._decoder.decode(os.pread(pack.descriptor, row.length, row.offset))
         if row.key.encode() not in bytes(packed.message):
             raise IntegrityError(f"item {row.item_id}: its delivery refers to another item's message; run map again")
         return packed
@@ -66,11 +70,25 @@ class Messages:
             for part in packed.parts
         ]
 
-    def _path(self, number: int) -> Path:
-        path = self._paths.get(number)
-        if path is None:
+    def _pack(self, number: int) -> _Pack:
+        pack = self._opened.get(number)
+        if pack is None:
             with self._lock:
-                if (path := self._paths.get(number)) is None:
-                    path = self._stack.enter_context(self._staging.local(self._packs[number]))
-                    self._paths[number] = path
-        return path
+                if number not in self._paths:
+                    self._paths[number] = self._stack.enter_context(self._staging.local(self._packs[number]))
+                while len(self._opened) >= OPEN:
+                    del self._opened[next(iter(self._opened))]
+                pack = self._opened[number] = _Pack(self._paths[number])
+        return pack
+
+
+class _Pack:
+    """Keep a pack open, as long as anybody reads it."""
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)

@@ -122,7 +122,9 @@ class Senders:
 
     def _send(self, jobs: Sequence[Job]) -> None:
         try:
-            answers, whole = self._graph.batch_once([self._call(job) for job in jobs])
+            calls = [self._call(job) for job in jobs]
+            self._ownership.check()
+            answers, whole = self._graph.batch_once(calls)
         except BaseException as error:  # noqa: BLE001  judged by the conductor
             self._report(Unsent(jobs=jobs, error=error))
         else:

@@ -37,6 +37,13 @@ class Found:
     unfinished: bool
 
 
+class _Made(msgspec.Struct):
+    id: str
+
+
+_MADE = msgspec.json.Decoder(_Made)  # of all that Graph tells of a new message
+
+
 # The folder
 
 
@@ -111,8 +118,10 @@ def create_call(mailbox: str, folder_id: str, message: Mapping[str, Any] | msgsp
 
 def id_of(answer: Answer) -> str | None:
     """Return the id of what was made."""
-    value = answer.fields.get("id")
-    return value if isinstance(value, str) and value else None
+    try:
+        return _MADE.decode(answer.content).id or None
+    except msgspec.DecodeError:
+        return None
 
 
 def create_failure(answer: Answer) -> ConnectorError:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import copy
 import itertools
 import logging
+import random
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -69,14 +71,14 @@ class Answer:
 
     :param code: Graph's error code, where the answer is an error.
     :param retry_after: seconds.
-    :param body: decoded JSON.
+    :param content: JSON, decoded when somebody asks for what is in it.
     """
 
     status: int
     code: str | None = None
     request_id: str | None = None
     retry_after: float | None = None
-    body: Any = None
+    content: bytes | msgspec.Raw = b""
 
     @property
     def ok(self) -> bool:
@@ -90,8 +92,9 @@ class Answer:
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """Return the body's fields; none where it is no object."""
-        return self.body if isinstance(self.body, dict) else {}
+        """Return the fields of what came; none where it is no object."""
+        body = msgspec.json.decode(self.content) if self.content else None
+        return body if isinstance(body, dict) else {}
 
     @property
     def effect_unknown(self) -> bool:
@@ -122,6 +125,7 @@ def post(path: str, body: Mapping[str, Any] | msgspec.Raw | None = None, *, repe
     return Call(method="POST", path=path, body=body, repeatable=repeatable)
 
 
+@lru_cache(maxsize=4096)  # the same few ids in every request
 def quoted(value: str) -> str:
     """Return a value, an id for one, as one part of a path."""
     return quote(value, safe="")
@@ -205,10 +209,14 @@ class GraphRequests:
         if not whole.ok:
             return [whole] * len(calls), whole
         answers = [Answer(status=NO_ANSWER, code=ANSWER_LOST)] * len(calls)
-        for entry in whole.fields.get("responses") or ():
-            place = int(entry["id"]) if str(entry.get("id")).isdecimal() else -1
+        try:
+            responses = _RESPONSES.decode(whole.content).responses
+        except msgspec.DecodeError:
+            responses = ()
+        for each in responses:
+            place = int(each.id) if each.id.isdecimal() else -1
             if 0 <= place < len(calls):
-                answers[place] = _answer(int(entry["status"]), entry.get("headers") or {}, entry.get("body"))
+                answers[place] = _answer(each.status, each.headers, each.body)
         return answers, whole
 
     def listed(self, path: str, what: str) -> Iterator[dict[str, Any]]:
@@ -260,7 +268,7 @@ class GraphRequests:
             token = self.login.token()
         except RetryError as error:
             return Answer(status=NO_ANSWER, code=NOT_SENT, retry_after=error.retry_after)
-        headers = {"Authorization": f"Bearer {token}", "Prefer": _PREFER, "client-request-id": str(uuid.uuid4())}
+        headers = {"Authorization": f"Bearer {token}", "Prefer": _PREFER, "client-request-id": _request_id()}
         if data is not None:
             headers["Content-Type"] = "application/json"
         return self.attempt(method, url, data=data, headers=headers)
@@ -316,8 +324,23 @@ def _may_repeat(call: Call, answer: Answer) -> bool:
     return answer.verdict is Verdict.TRANSIENT and (call.repeatable or not answer.effect_unknown)
 
 
+class _Response(msgspec.Struct):
+    id: str
+    status: int
+    headers: dict[str, Any] = {}
+    body: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Responses(msgspec.Struct):
+    responses: tuple[_Response, ...] = ()
+
+
+_RESPONSES = msgspec.json.Decoder(_Responses)
+_JSON = msgspec.json.Decoder(msgspec.Raw)
+
+
 def _sub_request(place: int, call: Call) -> dict[str, Any]:
-    headers = {"Prefer": _PREFER, "client-request-id": str(uuid.uuid4())}
+    headers = {"Prefer": _PREFER, "client-request-id": _request_id()}
     request: dict[str, Any] = {"id": str(place), "method": call.method, "url": call.path, "headers": headers}
     if call.body is not None:
         headers["Content-Type"] = "application/json"
@@ -325,25 +348,37 @@ def _sub_request(place: int, call: Call) -> dict[str, Any]:
     return request
 
 
+def _request_id() -> str:
+    """Return a GUID for Graph's own logs; from a generator that is seeded once, for each asks the kernel else."""
+    return str(uuid.UUID(int=_RANDOM.getrandbits(128), version=4))
+
+
+_RANDOM = random.Random()  # noqa: S311  a number to find a request by, no secret
+
+
 def _read(response: requests.Response) -> Answer:
+    content = response.content
     try:
-        body = msgspec.json.decode(response.content) if response.content else None
+        if content:
+            _JSON.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         if response.ok:  # a gateway's page in place of Graph's answer
             return Answer(status=NO_ANSWER, code=ANSWER_LOST)
-        body = None
-    return _answer(response.status_code, response.headers, body)
+        content = b""
+    return _answer(response.status_code, response.headers, content)
 
 
-def _answer(status: int, headers: Mapping[str, str], body: Any) -> Answer:
-    named = {name.lower(): value for name, value in headers.items()}
+def _answer(status: int, headers: Mapping[str, Any], content: bytes | msgspec.Raw) -> Answer:
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        return Answer(status=status, content=content)
+    named = {name.lower(): str(value) for name, value in headers.items()}
     request_id = named.get("request-id", "")
     return Answer(
         status=status,
-        code=error_code(body),
+        code=error_code(msgspec.json.decode(content)) if content else None,
         request_id=request_id if re.fullmatch(r"[0-9A-Za-z-]{1,64}", request_id) else None,
         retry_after=parse_retry_after(named.get("retry-after"), now=datetime.now(UTC)),
-        body=body,
+        content=content,
     )
 
 

@@ -45,7 +45,7 @@ SPOOL = ".spool"
 """Folder below a local root in which objects grow; no object's name has a part that begins with a dot."""
 
 ABANDONED_SECONDS = 24 * 3600
-"""A spool file that nobody has written to for so long was left by a worker that was killed."""
+"""A spool file, or a local copy, that nobody has written to for so long was left by a worker that was killed."""
 
 _PART = re.compile(r"[A-Za-z0-9_~%=+-][A-Za-z0-9._~%=+-]*", re.ASCII)
 _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?=(\.[a-z]+)?$)")
@@ -137,18 +137,32 @@ class StagingHook(BaseHook):
 
     @contextmanager
     def local(self, staged: StagedObject) -> Iterator[Path]:
-        """Lend a verified local file of an object, for random access. Read it, do not change it."""
-        with self.reader(staged) as reader:
-            if self._directory is None:
-                with tempfile.NamedTemporaryFile(prefix="o2-staged-") as copy:
-                    with translated(f"copying {staged.name} to this worker's disk"):
-                        shutil.copyfileobj(reader, copy, BLOCK)
-                        copy.flush()
-                    yield Path(copy.name)
-            else:
+        """Lend a verified local file of an object, for random access. Read it, do not change it.
+
+        Nothing is kept open while it is lent: hundreds may be.
+        """
+        if self._directory is not None:
+            with self.reader(staged) as reader:
                 while reader.read(BLOCK):
                     pass
-                yield self._directory / staged.name
+            yield self._directory / staged.name
+            return
+        copies = Path(tempfile.gettempdir()) / f"o2-staged-{os.getuid()}"
+        with translated(f"copying {staged.name} to this worker's disk"):
+            copies.mkdir(mode=0o700, exist_ok=True)
+            _clear_abandoned(copies)
+            descriptor, name = tempfile.mkstemp(dir=copies)
+        path = Path(name)
+        try:
+            with (
+                os.fdopen(descriptor, "wb") as copy,
+                self.reader(staged) as reader,
+                translated(f"copying {staged.name} to this worker's disk"),
+            ):
+                shutil.copyfileobj(reader, copy, BLOCK)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
     def names(self, prefix: str) -> Iterator[str]:
         """Iterate over the names that begin with a prefix, sorted."""
