@@ -166,8 +166,9 @@ class GraphApp:
                 if not granted:
                     raise meter.over_concurrency()
             await self._strike(method, path, lambda: self._execute(call, path))
-            await self._work(1)
+            begun = await self._turn()
             answer = self._execute(call, path)
+            await self._take_time(begun, 1)
             await self._strike_after(method, path)
             return answer
         finally:
@@ -218,25 +219,31 @@ class GraphApp:
                 now=now,
             )
             await self._strike(call.method, path)
-            await self._work(1)
+            begun = await self._turn()
             authorization, content_range = headers.get("authorization", ""), headers.get("content-range", "")
             answer = attachments.serve_upload(tenant, call, key, authorization, content_range)
+            await self._take_time(begun, 1)
             await self._strike_after(call.method, path)
             return answer
         finally:
             if meter:
                 meter.leave(1)
 
-    async def _work(self, rounds: int) -> None:
-        """Take the time that requests take; without any, let in what has arrived at the same time, to be counted.
+    async def _turn(self) -> float:
+        """Let in what has arrived at the same time, to be counted; return the time.
 
         Three turns of the event loop: one reads what waits at the sockets, one starts its requests, one comes back.
         """
-        if self.tenant.latency:
-            await asyncio.sleep(self.tenant.latency * rounds)
-            return
+        now = asyncio.get_running_loop().time()
         for _ in range(3):
             await asyncio.sleep(0)
+        return now
+
+    async def _take_time(self, begun: float, rounds: int) -> None:
+        """Hold an answer back until its request has taken as long as requests take."""
+        if self.tenant.latency:
+            ends = begun + self.tenant.latency * rounds
+            await asyncio.sleep(max(0.0, ends - asyncio.get_running_loop().time()))
 
     # faults
 
@@ -288,7 +295,7 @@ class GraphApp:
         mailboxes = {name: self._metered(sub_call.parts) for name, sub_call in calls.items()}
         granted, entered = _enter_batch(order, mailboxes, call.now)
         try:
-            await self._work(max((-(-len(steps) // _width(steps)) for steps in entered.values()), default=1))
+            begun = await self._turn()
             statuses: dict[str, int] = {}
             responses = []
             for step in order:
@@ -299,6 +306,9 @@ class GraphApp:
                     answer = await self._step(calls[step.id], step, mailboxes[step.id], step.id in granted)
                 statuses[step.id] = answer.status
                 responses.append(_response(step.id, answer))
+            await self._take_time(
+                begun, max((-(-len(steps) // _width(steps)) for steps in entered.values()), default=1)
+            )
         finally:
             for mailbox, steps_of_mailbox in entered.items():
                 mailbox.meter.leave(_width(steps_of_mailbox))

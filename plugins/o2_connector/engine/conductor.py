@@ -347,11 +347,9 @@ class Conductor:
         return max(0.0, min(_LOOK_AGAIN, self._wakes[0][0] - now)) if self._wakes else _LOOK_AGAIN
 
     def _hear(self, seconds: float) -> None:
-        """Wait for what happens, and judge all that has."""
+        """Wait for something to happen, and judge it; what it set free goes before the next is heard."""
         try:
             self._judge(self._events.get(timeout=seconds))
-            while True:
-                self._judge(self._events.get_nowait())
         except queue.Empty:
             return
 

@@ -62,7 +62,7 @@ def import_shard(
         conductor = Conductor(
             graph=graph,
             worklist=book,
-            messages=Messages(staging, book.packs, stack),
+            messages=stack.enter_context(Messages(staging, book.packs)),
             paces=paces,
             ownership=ownership,
             progress=progress,

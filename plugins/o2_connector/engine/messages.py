@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 
 import msgspec
 
@@ -23,19 +26,32 @@ OPEN = 200
 
 
 class Messages:
-    """Lend messages; threads may share one.
+    """Lend messages while a ``with`` block lasts; threads may share one.
 
     A pack is verified, and fetched to this worker where staging is remote, when the first message of it is wanted.
     """
 
-    def __init__(self, staging: StagingHook, packs: Sequence[StagedObject], stack: ExitStack) -> None:
+    def __init__(self, staging: StagingHook, packs: Sequence[StagedObject]) -> None:
         self._staging = staging
         self._packs = packs
-        self._stack = stack
+        self._stack = ExitStack()
         self._paths: dict[int, Path] = {}
         self._opened: dict[int, _Pack] = {}
         self._lock = threading.Lock()
+        self._lending = defaultdict[int, threading.Lock](threading.Lock)
+        self._ahead = ThreadPoolExecutor(1, "pack")
         self._decoder = msgspec.json.Decoder(Packed)
+
+    def __enter__(self) -> Messages:
+        """Begin to lend."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Give back what was fetched."""
+        self._ahead.shutdown(cancel_futures=True)
+        self._stack.close()
 
     def of(self, row: Delivery) -> Packed:
         """Return the message of a delivery.
@@ -73,13 +89,21 @@ class Messages:
     def _pack(self, number: int) -> _Pack:
         pack = self._opened.get(number)
         if pack is None:
+            path = self._path(number)
+            if number + 1 < len(self._packs) and number + 1 not in self._paths:
+                # Deliveries go oldest first, as packs do: nobody has to wait for the next one
+                self._ahead.submit(self._path, number + 1)
             with self._lock:
-                if number not in self._paths:
-                    self._paths[number] = self._stack.enter_context(self._staging.local(self._packs[number]))
                 while len(self._opened) >= OPEN:
                     del self._opened[next(iter(self._opened))]
-                pack = self._opened[number] = _Pack(self._paths[number])
+                pack = self._opened[number] = _Pack(path)
         return pack
+
+    def _path(self, number: int) -> Path:
+        with self._lending[number]:
+            if number not in self._paths:
+                self._paths[number] = self._stack.enter_context(self._staging.local(self._packs[number]))
+            return self._paths[number]
 
 
 class _Pack:
