@@ -19,6 +19,7 @@ def prepare(task: dict[str, Any]) -> Callable[[], int]:
     staging, graph = StagingHook(), GraphHook().graph
     with staging.reader(shard.deliveries) as deliveries:  # the first read loads Airflow's plugins, once in a process
         deliveries.readline()
+    graph.login.token()  # peers are given theirs
 
     def job() -> int:
         counts = import_shard(staging, graph, shard, settle_seconds=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -25,6 +25,10 @@ OPEN = 200
 """Packs that are kept open at a time; the system's usual limit is 1,024 files."""
 
 
+AHEAD = 4
+"""Packs that are made ready before they are wanted."""
+
+
 class Messages:
     """Lend messages while a ``with`` block lasts; threads may share one.
 
@@ -37,6 +41,7 @@ class Messages:
         self._stack = ExitStack()
         self._paths: dict[int, Path] = {}
         self._opened: dict[int, _Pack] = {}
+        self._fetched: set[int] = set()
         self._lock = threading.Lock()
         self._lending = defaultdict[int, threading.Lock](threading.Lock)
         self._ahead = ThreadPoolExecutor(1, "pack")
@@ -44,6 +49,7 @@ class Messages:
 
     def __enter__(self) -> Messages:
         """Begin to lend."""
+        self._fetch(range(AHEAD))
         return self
 
     def __exit__(
@@ -90,14 +96,19 @@ class Messages:
         pack = self._opened.get(number)
         if pack is None:
             path = self._path(number)
-            if number + 1 < len(self._packs) and number + 1 not in self._paths:
-                # Deliveries go oldest first, as packs do: nobody has to wait for the next one
-                self._ahead.submit(self._path, number + 1)
             with self._lock:
+                self._fetch(range(number + 1, number + 1 + AHEAD))
                 while len(self._opened) >= OPEN:
                     del self._opened[next(iter(self._opened))]
                 pack = self._opened[number] = _Pack(path)
         return pack
+
+    def _fetch(self, numbers: Iterable[int]) -> None:
+        """Have packs made ready: deliveries go oldest first, as packs do, and nobody has to wait for the next one."""
+        for number in numbers:
+            if number < len(self._packs) and number not in self._fetched:
+                self._fetched.add(number)
+                self._ahead.submit(self._path, number)
 
     def _path(self, number: int) -> Path:
         with self._lending[number]:
