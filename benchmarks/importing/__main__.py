@@ -34,6 +34,8 @@ from o2_connector.hooks.staging import StagingHook
 MAILBOXES = 100
 EACH = 200
 LATENCY = 0.15
+FOLDER_REQUESTS = 2
+"""Of a new mailbox, one after the other and before any create: which folders has it, and make ours."""
 FAST_EACH = 300
 NEIGHBOURS_EACH = 120
 THROTTLED = 5
@@ -163,23 +165,30 @@ class Client:
 
 
 def ceiling(bench: Bench) -> dict[str, Any]:
-    """Part 1: equal mailboxes, each request as long as Graph's: how near to four at a time for each mailbox."""
+    """Part 1: equal mailboxes, each request as long as Graph's: how near to four at a time for each mailbox.
+
+    The ceiling is what a mailbox takes when nobody ever waits for us: the requests about its folder, one after the
+    other, and then four creates at a time.
+    """
     counts = dict.fromkeys(bench.mailboxes, EACH)
     shard = bench.stage("ceiling", counts)
     bench.empty(LATENCY)
     took = bench.run("ours", {"shard": to_xcom(shard)})
     bench.check(counts)
-    best = EACH / CONCURRENT * LATENCY
+    creates = EACH / CONCURRENT * LATENCY
+    best = FOLDER_REQUESTS * LATENCY + creates
     spans = [each["last"] - each["first"] for each in bench.sandbox.ask("GET", "arrivals").values()]
     told = {
         "share_of_ceiling": round(best / took["seconds"], 3),
-        "share_of_ceiling_once_begun": round(best / (max(spans) + LATENCY), 3),
+        "share_of_ceiling_of_creates_alone": round(creates / took["seconds"], 3),
+        "share_of_ceiling_once_begun": round(creates / (max(spans) + LATENCY), 3),
         "refused": took["refused"],
         "per_second": round(took["messages"] / took["seconds"]),
         "cpu_seconds": round(took["cpu_seconds"], 2),
     }
     print(f"1  {MAILBOXES} mailboxes of {EACH}, {LATENCY * 1000:.0f} ms a request")
     print(f"     ceiling {best:.2f} s, took {took['seconds']:.2f} s: {told['share_of_ceiling']:.1%} of the ceiling;")
+    print(f"     {told['share_of_ceiling_of_creates_alone']:.1%} were the folder's two requests to cost nothing;")
     print(f"     from the first create to the last {told['share_of_ceiling_once_begun']:.1%};")
     print(f"     {told['per_second']:,} a second, {told['cpu_seconds']} s of processor, refused {told['refused']}")
     return told

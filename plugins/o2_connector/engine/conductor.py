@@ -15,7 +15,7 @@ from itertools import count
 
 from o2_connector.core.errors import ConnectorError, ItemError, MailboxError, RetryError, StopError
 from o2_connector.core.graph_errors import Verdict
-from o2_connector.core.ledger import Receipt
+from o2_connector.core.ledger import Delivery, Receipt
 from o2_connector.core.naming import FOLDER_NAME
 from o2_connector.core.outcomes import Cause, Outcome
 from o2_connector.engine.journal import Journal
@@ -101,6 +101,7 @@ class Conductor:
         self._wakes: list[tuple[float, int, Lane]] = []
         self._want_large: deque[Lane] = deque()
         self._intending: dict[int, tuple[Lane, Task]] = {}
+        self._unintended: list[tuple[int, Delivery]] = []
         self._batches = self._large = self._bytes = 0
         self._lost = 0
         self._pause = self._trouble_since = 0.0
@@ -126,6 +127,7 @@ class Conductor:
                 while self._admit() or self._lanes:
                     self._look_around()
                     self._dispatch()
+                    self._intend()
                     self._hear(self._patience())
                     if self._halted and not self._under_way:
                         break
@@ -296,7 +298,13 @@ class Conductor:
         lane.awaiting += len(rows)
         lane.starved = False
         self._intending |= {number: (lane, Task(number=number, row=row)) for number, row in rows}
-        self._journal.intend(rows)
+        self._unintended += rows
+
+    def _intend(self) -> None:
+        """Hand over what all lanes want written, at once, so that it becomes one segment."""
+        if self._unintended:
+            self._journal.intend(self._unintended)
+            self._unintended = []
 
     def _recall(self, lane: Lane, now: float) -> None:
         """Queue what an earlier import left in doubt, to be asked for now."""
