@@ -405,6 +405,18 @@ def test_an_owner_that_died_before_its_first_sign_hides_nothing_of_those_before_
     assert used_before(staging, BUCKET, 3, NOW) == [used(30)]
 
 
+@pytest.mark.parametrize("what", ["/owner", "/sign-"])
+def test_staging_that_fails_for_a_while_is_waited_for_and_nothing_is_counted_twice(
+    staging: StagingHook, what: str
+) -> None:
+    leave_owner(staging, 1, [], [used(500)], done=True)
+
+    with own(Unreliable(what, times=3)):
+        pass
+
+    assert signs(staging, 2)[0] == [used(500)]
+
+
 def test_old_signs_are_not_even_read(staging: StagingHook, tmp_path: Path) -> None:
     old = [used(1, seconds_ago=REQUESTS_SECONDS + 100)]
     leave_owner(staging, 1, old, old, [used(2, seconds_ago=REQUESTS_SECONDS + 50)], [used(30)], [], done=True)
@@ -472,7 +484,7 @@ def test_the_rest_of_the_usage_is_told_before_it_is_said_to_be_done(staging: Sta
 
 def test_who_could_not_learn_what_was_used_asks_nothing_and_gives_back(staging: StagingHook) -> None:
     leave_owner(staging, 1, [], [used(MOST)], done=True)
-    down, paces = Unreliable("/sign-000000.", times=1), Time().paces()
+    down, paces = Unreliable("/sign-", times=10**9), Time().paces()
 
     with pytest.raises(RetryError, match="it is down"), own(down):
         pytest.fail("nobody knows what was used")

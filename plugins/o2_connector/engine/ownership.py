@@ -147,7 +147,8 @@ class _Bucket:
     :param seen: what that owner had shown when looked at last: how many signs, and whether it is done.
     :param since: when that was first seen.
     :param ours: whether that owner is this task.
-    :param settled: whether it has told what it inherited.
+    :param inherited: what its mailboxes were asked before it came.
+    :param settled: whether it has told that.
     """
 
     staging: StagingHook
@@ -159,6 +160,7 @@ class _Bucket:
     seen: tuple[int, int, bool] | None = None
     since: float = 0.0
     ours: bool = False
+    inherited: list[Used] | None = None
     settled: bool = False
     signs: int = 0
 
@@ -198,9 +200,10 @@ class _Bucket:
 
     def settle_in(self) -> None:
         """Learn what was used before, and tell it again."""
-        used = used_before(self.staging, self.number, self.owner, self.paces.now())
-        self.paces.inherit(self.number, used)
-        self.sign(used)
+        if self.inherited is None:
+            self.inherited = used_before(self.staging, self.number, self.owner, self.paces.now())
+            self.paces.inherit(self.number, self.inherited)
+        self.sign(self.inherited)
         self.settled = True
 
     def sign(self, inherited: Sequence[Used] = ()) -> None:
@@ -240,24 +243,33 @@ def _take(
 ) -> None:
     """Become the owner of each bucket, in ascending order: two who wait for each other's would wait for ever."""
     begun = clock()
-    waiting = list(each)
     with ThreadPoolExecutor(PARALLEL) as pool:
         while True:
-            # Looked at all together, so that those whose owners died at once are waited for at once.
-            list(pool.map(_Bucket.find, waiting))
-            list(pool.map(_Bucket.look, waiting))
+            quicker, failure = False, None
+            try:
+                quicker = _advance(each, pool, rhythm)
+            except RetryError as error:
+                failure = error
             ownership.check()
-            free = list(itertools.takewhile(lambda bucket: bucket.is_free(rhythm.dead_seconds), waiting))
-            taken = list(itertools.takewhile(_Bucket.claim, free))
-            list(pool.map(_Bucket.settle_in, taken))
-            waiting = waiting[len(taken) :]
-            if not waiting:
+            if all(bucket.settled for bucket in each):
                 return
-            if len(taken) < len(free):
+            if quicker:
                 continue  # somebody was quicker, perhaps for all that follow: look again before waiting
             if clock() - begun > patience_seconds:
-                raise RetryError("another run writes to these mailboxes; this one goes on when it is done")
+                raise failure or RetryError("another run writes to these mailboxes; this one goes on when it is done")
             sleep(POLL_SECONDS)
+
+
+def _advance(each: Sequence[_Bucket], pool: ThreadPoolExecutor, rhythm: Rhythm) -> bool:
+    """Take what can be taken now; return whether somebody else was quicker."""
+    waiting = [bucket for bucket in each if not bucket.ours]
+    # Looked at all together, so that those whose owners died at once are waited for at once.
+    list(pool.map(_Bucket.find, waiting))
+    list(pool.map(_Bucket.look, waiting))
+    free = list(itertools.takewhile(lambda bucket: bucket.is_free(rhythm.dead_seconds), waiting))
+    taken = list(itertools.takewhile(_Bucket.claim, free))
+    list(pool.map(_Bucket.settle_in, [bucket for bucket in each if bucket.ours and not bucket.settled]))
+    return len(taken) < len(free)
 
 
 def _show(each: Sequence[_Bucket], paces: Paces, rhythm: Rhythm, ended: threading.Event) -> None:
