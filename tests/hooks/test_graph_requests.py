@@ -232,7 +232,7 @@ def test_only_what_was_throttled_in_a_batch_is_sent_again_after_its_wait(
     assert first[1]["headers"]["Content-Type"] == "application/json"
     assert all(one["headers"]["Prefer"] == 'IdType="ImmutableId"' for one in first + second)
     assert [answer.status for answer in answers] == [200, 201, 200]
-    assert [answer.body["id"] for answer in answers] == ["0!", "0!", "1!"]
+    assert [answer.fields["id"] for answer in answers] == ["0!", "0!", "1!"]
     assert moment.waits == [30.5]
 
 

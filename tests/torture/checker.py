@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from o2_connector.core.layout import receipts_stem
-from o2_connector.core.ledger import Receipt, latest, read_deliveries
+from o2_connector.core.ledger import Receipt, outranks, read_delivery
 from o2_connector.core.manifest import Shard
 from o2_connector.core.naming import ITEM_PROPERTY, UNFINISHED_CATEGORY
 from o2_connector.core.outcomes import Outcome
@@ -77,13 +77,17 @@ def without_receipt(staging: StagingHook, shards: Iterable[Shard]) -> list[str]:
     missing = []
     for shard in shards:
         names = staging.names(receipts_stem(shard.deliveries.name))
-        receipts = latest(chain.from_iterable(staging.read_lines(staging.staged(name), Receipt) for name in names))
+        receipts: dict[int, Receipt] = {}
+        for receipt in chain.from_iterable(staging.read_lines(staging.staged(name), Receipt) for name in names):
+            known = receipts.get(receipt.delivery)
+            if known is None or outranks(receipt, known.outcome, known.at):
+                receipts[receipt.delivery] = receipt
         with staging.reader(shard.deliveries) as lines:
-            rows = read_deliveries(lines).rows
+            rows = [read_delivery(line) for line in lines.readlines()[1:]]
         for number, row in enumerate(rows):
-            receipt = receipts.get(number)
-            if receipt is None or receipt.outcome is Outcome.FAILED or not _is_of(receipt, row.item_id, row.mailbox):
-                said = f"{receipt.outcome}, {receipt.cause}" if receipt else "nothing"
+            last = receipts.get(number)
+            if last is None or last.outcome is Outcome.FAILED or not _is_of(last, row.item_id, row.mailbox):
+                said = f"{last.outcome}, {last.cause}" if last else "nothing"
                 missing.append(f"{row.item_id} in {row.mailbox} of {shard.deliveries.name}: {said}")
     return missing
 

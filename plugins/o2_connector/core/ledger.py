@@ -11,7 +11,6 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import msgspec
 
@@ -96,14 +95,6 @@ class PackedPart(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Deliveries:
-    """Hold a shard's deliveries in memory: references only."""
-
-    packs: tuple[StagedObject, ...]
-    rows: tuple[Delivery, ...]
-
-
 _ENCODER = msgspec.json.Encoder()
 _PACKS = msgspec.json.Decoder(tuple[StagedObject, ...])
 _DELIVERY = msgspec.json.Decoder(Delivery)
@@ -128,26 +119,29 @@ def read_delivery(line: bytes) -> Delivery:
     return _DELIVERY.decode(line)
 
 
-def read_deliveries(lines: Iterable[bytes]) -> Deliveries:
-    """Read a deliveries object."""
-    each = iter(lines)
-    first = next(each, None)
-    if first is None:
-        raise IntegrityError("a deliveries object is empty: not even its packs are named")
-    return Deliveries(packs=_PACKS.decode(first), rows=tuple(_DELIVERY.decode(line) for line in each))
-
-
-def latest(receipts: Iterable[Receipt]) -> dict[int, Receipt]:
-    """Return the receipt that counts for each delivery, by the delivery's number.
-
-    :func:`outranks` says which.
-    """
-    found: dict[int, Receipt] = {}
-    for receipt in receipts:
-        known = found.get(receipt.delivery)
-        if known is None or outranks(receipt, known.outcome, known.at):
-            found[receipt.delivery] = receipt
-    return found
+def receipt_of(
+    number: int,
+    row: Delivery,
+    outcome: Outcome,
+    *,
+    at: int,
+    cause: str | None = None,
+    message: str | None = None,
+    doubtful: bool = False,
+) -> Receipt:
+    """Make the receipt of a delivery; an item that is there without all of its parts stays partial."""
+    if row.causes and not row.settled and outcome is not Outcome.FAILED:
+        outcome, cause = Outcome.PARTIALLY_IMPORTED, "; ".join(row.causes)
+    return Receipt(
+        delivery=number,
+        item_id=row.item_id,
+        mailbox=row.mailbox,
+        outcome=outcome,
+        at=at,
+        cause=cause,
+        message=message,
+        doubtful=doubtful,
+    )
 
 
 def outranks(receipt: Receipt, outcome: Outcome, at: int) -> bool:

@@ -15,7 +15,7 @@ from itertools import count
 
 from o2_connector.core.errors import ConnectorError, ItemError, MailboxError, RetryError, StopError
 from o2_connector.core.graph_errors import Verdict
-from o2_connector.core.ledger import Delivery, Receipt
+from o2_connector.core.ledger import Delivery, receipt_of
 from o2_connector.core.naming import FOLDER_NAME
 from o2_connector.core.outcomes import Cause, Outcome
 from o2_connector.engine.journal import Journal
@@ -609,30 +609,18 @@ class Conductor:
         *,
         doubtful: bool = False,
     ) -> None:
-        """Say what became of a delivery; without all of its parts an item that is there stays partial."""
-        row = task.row
-        if outcome is not Outcome.FAILED and row.causes:
-            outcome, cause = Outcome.PARTIALLY_IMPORTED, "; ".join(row.causes)
-        self._progress.counts[outcome] += 1
-        self._journal.receive(
-            Receipt(
-                delivery=task.number,
-                item_id=row.item_id,
-                mailbox=lane.mailbox,
-                outcome=outcome,
-                at=time.time_ns() // 1_000_000,
-                cause=cause,
-                message=message,
-                doubtful=doubtful,
-            )
+        """Say what became of a delivery."""
+        receipt = receipt_of(
+            task.number,
+            task.row,
+            outcome,
+            cause=cause,
+            message=message,
+            doubtful=doubtful,
+            at=time.time_ns() // 1_000_000,
         )
+        self._progress.counts[receipt.outcome] += 1
+        self._journal.receive(receipt)
 
-
-_WHAT = {
-    Kind.FOLDERS: "the archive folder was looked for",
-    Kind.FOLDER: "the archive folder was made",
-    Kind.LOOK: "the archive folder was listed",
-    Kind.ASK: "an item was looked for",
-}
 
 _ticket = count()

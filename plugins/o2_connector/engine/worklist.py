@@ -32,7 +32,7 @@ import msgspec
 
 from o2_connector.core.errors import IntegrityError
 from o2_connector.core.layout import WINDOWS, Segment, bucket_of, receipts_stem, runs_stem, segment_of
-from o2_connector.core.ledger import Delivery, Intent, Receipt, read_delivery, read_packs
+from o2_connector.core.ledger import Delivery, Intent, Receipt, read_delivery, read_packs, receipt_of
 from o2_connector.core.manifest import Shard
 from o2_connector.core.outcomes import Cause, Outcome
 from o2_connector.core.window import Window
@@ -183,24 +183,14 @@ class Worklist:
     def settled_now(self) -> Iterator[Receipt]:
         """Yield the receipts that the shard's own book lacks, and for which no mailbox has to be asked."""
         for number in self._numbers(range(self.total), JUDGED, ELSEWHERE):
-            row, message = self._row(number), None
+            row, at = self._row(number), time.time_ns() // 1_000_000
             if row.settled:
                 outcome, cause = row.settled
+                yield receipt_of(number, row, outcome, cause=cause, at=at)
             else:
                 ask = "SELECT message FROM elsewhere WHERE number = ?"
                 (message,) = self._scratch.execute(ask, (number,)).fetchone()
-                outcome, cause = Outcome.SKIPPED, Cause.ALREADY_THERE
-                if row.causes:  # without all of its parts an item that is there stays partial
-                    outcome, cause = Outcome.PARTIALLY_IMPORTED, "; ".join(row.causes)
-            yield Receipt(
-                delivery=number,
-                item_id=row.item_id,
-                mailbox=row.mailbox,
-                outcome=outcome,
-                at=time.time_ns() // 1_000_000,
-                cause=cause,
-                message=message,
-            )
+                yield receipt_of(number, row, Outcome.SKIPPED, cause=Cause.ALREADY_THERE, message=message, at=at)
 
     def found(self, mailbox: str, there: Mapping[str, str]) -> list[tuple[int, Delivery, str, bool]]:
         """Return what was to be done in a mailbox and is there; from now on it is settled.
