@@ -39,5 +39,6 @@ class ImportToMailboxesOperator(BaseOperator):
         if shard.dry_run:
             self.log.info("Dry run: %d deliveries to %d mailboxes are not made", shard.count, shard.mailboxes)
             return
-        counts = import_shard(StagingHook(), GraphHook().graph, shard, settle_seconds=self.settle_seconds)
+        graph = GraphHook(settle_seconds=self.settle_seconds).graph
+        counts = import_shard(StagingHook(), graph, shard, settle_seconds=self.settle_seconds)
         self.log.info("%s", ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "no change")
