@@ -20,9 +20,9 @@ from o2_connector.hooks.graph_mail import (
     archived,
     archived_call,
     create_call,
-    create_failure,
     create_large,
     folder_call,
+    folder_failure,
     folder_named,
     folders_call,
     found_messages,
@@ -200,21 +200,21 @@ def test_an_answer_without_an_id_made_nothing_that_is_known(body: Any, made: str
     ],
 )
 def test_a_mailbox_that_takes_nothing_is_told_with_its_cause(status: int, code: str, cause: str) -> None:
-    failure = create_failure(Answer(status=status, code=code))
+    failure = folder_failure(Answer(status=status, code=code), "a message was created")
 
     assert isinstance(failure, MailboxError)
     assert failure.cause == cause
 
 
 def test_a_refused_message_is_its_items_fault() -> None:
-    failure = create_failure(Answer(status=400, code="ErrorInvalidRecipients"))
+    failure = folder_failure(Answer(status=400, code="ErrorInvalidRecipients"), "a message was created")
 
     assert isinstance(failure, ItemError)
     assert failure.fault == "ErrorInvalidRecipients"
 
 
 def test_a_throttled_create_says_when_to_come_back() -> None:
-    failure = create_failure(Answer(status=429, code="ApplicationThrottled", retry_after=20))
+    failure = folder_failure(Answer(status=429, code="ApplicationThrottled", retry_after=20), "a message was created")
 
     assert isinstance(failure, RetryError)
     assert failure.retry_after == 20

@@ -7,10 +7,12 @@ only send. So nothing here is shared but the queue on which they report, and the
 from __future__ import annotations
 
 import heapq
+import logging
 import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
 from itertools import count
 
 from o2_connector.core.errors import ConnectorError, ItemError, MailboxError, RetryError, StopError
@@ -27,9 +29,8 @@ from o2_connector.engine.progress import Progress
 from o2_connector.engine.senders import BATCHES, LARGE, Answered, Event, Intended, Made, Senders, Unsent
 from o2_connector.engine.worklist import Todo, Worklist
 from o2_connector.hooks.graph_mail import (
-    Found,
     archived,
-    create_failure,
+    folder_failure,
     folder_named,
     found_messages,
     id_of,
@@ -40,6 +41,9 @@ from o2_connector.hooks.transport import backoff
 LANES = 256
 """Mailboxes at a time that are not kept waiting: enough to fill every batch, few enough that a killed import leaves
 few deliveries in doubt."""
+
+MOST_LANES = 1024
+"""Mailboxes at a time, those that are kept waiting included."""
 
 ROOM = 3_600_000
 """Bytes of the messages in a batch: with what is around them it stays below the 4 MB of a request."""
@@ -57,8 +61,10 @@ LOST_IN_A_ROW = 3
 """Batches without an answer, none answered between them, after which everything waits: it is the line, or Graph."""
 
 _PAGE = 200
+_log = logging.getLogger("airflow.task")
 _NEVER = float("inf")
 _LOOK_AGAIN = 1.0  # seconds; how often what is waited for without a date is looked at
+_AT_ONCE = 0.05  # seconds, after a large message was quicker
 
 
 class Conductor:
@@ -122,27 +128,26 @@ class Conductor:
         self._journal = journal
         self._todos.extend(self._worklist.mailboxes())
         self._settled_at = self._clock() + self._settle_seconds
-        with self._senders:
-            try:
-                while self._admit() or self._lanes:
-                    self._look_around()
-                    self._dispatch()
-                    self._intend()
-                    self._hear(self._patience())
-                    if self._halted and not self._under_way:
-                        break
-                    self._progress.tell(len(self._resting))
-            finally:
-                # Also when the task is told to end: what is under way is answered, and what arrived has its receipt.
-                self._halt()
-                while self._under_way:
-                    self._hear(_LOOK_AGAIN)
+        try:
+            with self._senders:
+                try:
+                    self._conduct()
+                finally:
+                    self._halt()
+        finally:
+            # Also when the task is told to end: what was under way is answered now, and what arrived gets its receipt.
+            while not self._events.empty():
+                self._judge(self._events.get())
         if self._fatal is not None:
             raise self._fatal
 
-    @property
-    def _under_way(self) -> int:
-        return self._batches + self._large
+    def _conduct(self) -> None:
+        while (self._admit() or self._lanes) and not self._halted:
+            self._look_around()
+            self._dispatch()
+            self._intend()
+            self._hear(self._patience())
+            self._progress.tell(len(self._resting))
 
     def _look_around(self) -> None:
         if self._journal.failed is not None:
@@ -165,7 +170,7 @@ class Conductor:
 
     def _admit(self) -> bool:
         """Open lanes while there is place; return whether there is any mailbox left outside."""
-        while self._todos and len(self._lanes) - len(self._resting) < LANES and not self._halted:
+        while self._todos and len(self._lanes) < MOST_LANES and len(self._lanes) - len(self._resting) < LANES:
             lane = Lane(todo=self._todos.popleft())
             self._lanes.add(lane)
             self._refill(lane)
@@ -234,12 +239,14 @@ class Conductor:
                     lane.queued = True
                     self._queue.appendleft(lane)
                     return jobs
-                if job.size > ROOM or self._needs_cleaning(job):
+                if job.size > ROOM or job.kind is Kind.REMOVE or self._needs_cleaning(job):
                     if not self._begin_large(job):
                         break
                 elif job.size <= room:
+                    if not self._begin(job):
+                        self._wait(lane, now + _AT_ONCE, now)
+                        break
                     room -= job.size
-                    self._begin(job)
                     jobs.append(job)
                     if lane.alone:
                         self._place(lane)
@@ -273,7 +280,8 @@ class Conductor:
         return min(lane.due_ask(), self._settled_at if lane.more_doubts else _NEVER)
 
     def _paced(self, job: Job, now: float) -> Job | float:
-        at = self._paces.ready_at(job.lane.mailbox, job.size)
+        size = 0 if job.size > ROOM else job.size  # of a large message each request is held back by itself
+        at = self._paces.ready_at(job.lane.mailbox, size)
         if at <= self._clock():
             return job
         return now + _LOOK_AGAIN if at == _NEVER else at
@@ -302,7 +310,7 @@ class Conductor:
 
     def _intend(self) -> None:
         """Hand over what all lanes want written, at once, so that it becomes one segment."""
-        if self._unintended:
+        if self._unintended and not self._halted:
             self._journal.intend(self._unintended)
             self._unintended = []
 
@@ -315,13 +323,15 @@ class Conductor:
         for number, row in rows:
             lane.ask_later(now, Task(number=number, row=row))
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, job: Job) -> bool:
         lane = job.lane
+        if not self._paces.begin_if_ready(lane.mailbox, job.size):
+            return False
         lane.take(job)
         lane.under_way += 1
         self._bytes += job.size
         self._paces.take(lane.mailbox)
-        self._paces.begin(lane.mailbox, job.size)
+        return True
 
     def _end(self, job: Job) -> None:
         job.lane.under_way -= 1
@@ -393,8 +403,10 @@ class Conductor:
                     self._end(job)
                 self._judge_whole(event.whole)
                 alone = event.whole.ok or len(event.jobs) == 1
+                if event.whole.ok and any(answer.status == HTTPStatus.UNAUTHORIZED for answer in event.answers):
+                    self._graph.login.forget()  # revoked between the batch and its parts
                 for job, answer in zip(event.jobs, event.answers, strict=True):
-                    self._judge_answer(job, answer, alone=alone)
+                    self._judge_answer(job, answer, alone=alone, whole=not event.whole.ok)
                 self._place_all(event.jobs)
 
     def _place_all(self, jobs: Sequence[Job]) -> None:
@@ -407,6 +419,7 @@ class Conductor:
             self._lost, self._trouble_since = 0, 0.0
         elif whole.verdict is Verdict.TRANSIENT:
             self._lost += 1
+            self._progress.refused += whole.status == HTTPStatus.TOO_MANY_REQUESTS
             if not whole.effect_unknown or self._lost >= LOST_IN_A_ROW:
                 self._hold_all(RetryError(str(whole.failure("a batch was sent")), retry_after=whole.retry_after))
 
@@ -418,13 +431,15 @@ class Conductor:
             self._stop(error)
         self._pause = max(self._pause, now + wait)
 
-    def _judge_answer(self, job: Job, answer: Answer, *, alone: bool) -> None:
+    def _judge_answer(self, job: Job, answer: Answer, *, alone: bool, whole: bool) -> None:
         """Judge one answer.
 
-        :param alone: whether it is this request's own, and not that of the batch it was in.
+        :param alone: whether it is about this request alone.
+        :param whole: whether it is that of the whole batch.
         """
         lane = job.lane
-        if answer.status == 429 and alone:
+        lane.alone -= bool(lane.alone and alone)
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS and not whole:
             self._progress.refused += 1
         if answer.ok:
             self._take(job, answer)
@@ -434,13 +449,16 @@ class Conductor:
             return
         if not alone and answer.verdict in {Verdict.ITEM, Verdict.MAILBOX}:
             # Something in the batch spoilt it; which it was shows when each goes by itself
-            lane.alone = True
+            lane.alone += 1
             self._put_back(job)
             return
-        failure = create_failure(answer) if job.kind is Kind.CREATE else answer.failure(job.kind.value)
+        in_folder = job.kind in {Kind.CREATE, Kind.LOOK}
+        failure = folder_failure(answer, job.kind.value) if in_folder else answer.failure(job.kind.value)
+        if answer.status == HTTPStatus.UNAUTHORIZED and not whole:
+            failure = RetryError(f"{job.kind.value}: the token was refused")
         if job.kind is Kind.FOLDER and (answer.verdict is Verdict.SUCCESS_LIKE or answer.effect_unknown):
             # It exists, or may: the list knows
-            lane.setup = Job(lane=lane, kind=Kind.FOLDERS)
+            lane.find_folder()
             self._stumble(lane, RetryError("the archive folder can neither be made nor found"))
             return
         if isinstance(failure, RetryError):
@@ -454,10 +472,10 @@ class Conductor:
         """Act upon a refusal that will not pass by itself."""
         lane = job.lane
         match failure:
-            case MailboxError(cause="ErrorFolderNotFound") if not lane.refound:
-                lane.refound = True
+            case MailboxError(cause="ErrorFolderNotFound") if job.era < max(lane.era, 2):
                 self._put_back(job)
-                lane.find_folder()
+                if job.era == lane.era:  # the first to learn of it
+                    lane.find_folder()
             case MailboxError():
                 self._put_back(job)
                 lane.cause = lane.cause or failure.cause
@@ -482,7 +500,7 @@ class Conductor:
                 case Kind.LOOK:
                     self._take_archived(lane, answer)
                 case Kind.ASK:
-                    self._take_found(lane, job.delivery, found_messages(answer, job.delivery.row.key))
+                    self._take_found(lane, job.delivery, answer)
                 case Kind.CREATE:
                     self._take_created(lane, job.delivery, answer)
         except RetryError as error:  # a list that is none
@@ -504,14 +522,18 @@ class Conductor:
     def _take_folder(self, lane: Lane, answer: Answer) -> None:
         lane.folder, lane.setup = id_of(answer), None
         if lane.folder is None:
-            lane.setup = Job(lane=lane, kind=Kind.FOLDERS)
+            lane.find_folder()
             self._stumble(lane, RetryError("the archive folder was made, but Graph does not name it"))
+        else:
+            lane.era += 1
+            lane.looked = True  # nothing can be in it
 
     def _take_folders(self, lane: Lane, answer: Answer) -> None:
         lane.folder = folder_named(answer, FOLDER_NAME)
         if lane.folder is not None:
+            lane.era += 1
             # Looked into once; what this import has put there since is known
-            lane.setup = None if lane.refound else Job(lane=lane, kind=Kind.LOOK)
+            lane.setup = None if lane.looked else Job(lane=lane, kind=Kind.LOOK)
         elif (page := self._following(lane, answer)) is not None:
             lane.setup = Job(lane=lane, kind=Kind.FOLDERS, page=page)
         else:
@@ -526,6 +548,7 @@ class Conductor:
                 there.setdefault(each.key, each.message_id)
         for number, row, message_id, doubtful in self._worklist.found(lane.mailbox, there) if there else ():
             lane.settled.add(number)
+            lane.whole.add(row.key)
             task = Task(number=number, row=row)
             if doubtful:
                 self._receive(lane, task, Outcome.IMPORTED, message=message_id)
@@ -533,16 +556,26 @@ class Conductor:
                 self._receive(lane, task, Outcome.SKIPPED, Cause.ALREADY_THERE, message_id)
         page = self._following(lane, answer)
         lane.setup = None if page is None else Job(lane=lane, kind=Kind.LOOK, page=page)
+        if page is None:
+            lane.looked = True
+            for key in lane.whole & lane.leftovers.keys():
+                lane.litter += lane.leftovers.pop(key)
 
-    def _take_found(self, lane: Lane, task: Task, found: Sequence[Found]) -> None:
+    def _take_found(self, lane: Lane, task: Task, answer: Answer) -> None:
+        found = found_messages(answer, task.row.key)
+        task.page = self._following(lane, answer)
+        task.torn += [each.message_id for each in found if each.unfinished]
         whole = [each.message_id for each in found if not each.unfinished]
         if whole:
             self._receive(lane, task, Outcome.IMPORTED, message=whole[0])
+            lane.litter += task.torn
             return
-        torn = [each.message_id for each in found]
+        if task.page is not None:
+            lane.ask_later(self._clock(), task)
+            return
         lane.leftovers.pop(task.row.key, None)
-        if torn:
-            lane.leftovers[task.row.key] = torn
+        if task.torn:
+            lane.leftovers[task.row.key], task.torn = task.torn, []
         lane.make_ready(task)
 
     def _following(self, lane: Lane, answer: Answer) -> str | None:
@@ -556,14 +589,23 @@ class Conductor:
         return page
 
     def _judge_made(self, job: Job, result: str | BaseException) -> None:
-        lane, task = job.lane, job.delivery
+        lane = job.lane
+        if isinstance(result, RetryError) and result.retry_after:
+            self._paces.hold(lane.mailbox, result.retry_after)
         match result:
+            case str() if job.kind is Kind.REMOVE:
+                _log.warning("Removed an unfinished message beside a whole one of the same item")
             case str():
-                lane.leftovers.pop(task.row.key, None)
+                lane.leftovers.pop(job.delivery.row.key, None)
                 lane.troubled, lane.stumbles = None, 0
-                self._receive(lane, task, Outcome.IMPORTED, message=result)
+                self._receive(lane, job.delivery, Outcome.IMPORTED, message=result)
+            case RetryError() if job.kind is Kind.REMOVE:
+                self._put_back(job)
+                self._stumble(lane, result)
+            case ConnectorError() if job.kind is Kind.REMOVE and not isinstance(result, StopError):
+                _log.warning("An unfinished message beside a whole one could not be removed: %s", result)
             case RetryError():
-                self._doubt(lane, task)
+                self._doubt(lane, job.delivery)
             case ConnectorError():
                 self._refuse(job, result)
             case _:
@@ -572,7 +614,9 @@ class Conductor:
 
     def _put_back(self, job: Job) -> None:
         """Queue a request again that was not done."""
-        if job.task is None:
+        if job.message is not None:
+            job.lane.litter.append(job.message)
+        elif job.task is None:
             job.lane.setup = job
         elif job.kind is Kind.ASK:
             job.lane.ask_later(self._clock(), job.task)

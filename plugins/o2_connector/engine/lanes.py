@@ -30,6 +30,7 @@ class Kind(Enum):
     LOOK = "the archive folder was listed"
     ASK = "an item was looked for"
     CREATE = "a message was created"
+    REMOVE = "an unfinished message was removed"
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -37,11 +38,15 @@ class Task:
     """Hold a delivery under way.
 
     :param troubled: since when it goes wrong, by the engine's clock.
+    :param page: of the list of its messages, that is still to be asked for.
+    :param torn: ids of its unfinished messages on the pages before.
     """
 
     number: int
     row: Delivery
     troubled: float | None = None
+    page: str | None = None
+    torn: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -50,6 +55,8 @@ class Job:
 
     :param size: bytes, about.
     :param page: path of a list's next page.
+    :param message: id of the message to be removed.
+    :param folder: the lane's folder when it was sent, and `era` how often that had been found.
     """
 
     lane: Lane
@@ -57,6 +64,9 @@ class Job:
     size: int = _SMALL
     task: Task | None = None
     page: str | None = None
+    message: str | None = None
+    folder: str = ""
+    era: int = 0
 
     @property
     def delivery(self) -> Task:
@@ -71,7 +81,8 @@ class Lane:
     """Hold what is still to be done for one mailbox.
 
     :param setup: the request that must be answered before any delivery goes.
-    :param refound: whether the folder was lost once already.
+    :param era: how often the folder was found; it may be lost once.
+    :param looked: whether the folder was looked into.
     :param pages: of lists, that were asked for.
     :param ready: deliveries whose intent is durable, by number: a heap.
     :param later: deliveries in doubt, by the time to ask for them: a heap.
@@ -79,8 +90,10 @@ class Lane:
     :param fetched: number of the last delivery taken from the worklist; `doubts_fetched` likewise.
     :param under_way: requests without an answer yet.
     :param settled: deliveries that the folder turned out to hold.
+    :param whole: keys of the items that the folder holds whole.
     :param leftovers: ids of unfinished messages by item key.
-    :param alone: whether its requests go in batches of their own: one of them may have spoilt a whole batch.
+    :param litter: ids of unfinished messages of items that are there whole.
+    :param alone: how many requests go in batches of their own yet: one of them spoilt a whole batch.
     :param troubled: since when the mailbox refuses everything for a while; `stumbles` is how often in a row.
     :param cause: why the mailbox takes nothing at all.
     :param left: why it is left to the task's next try.
@@ -89,7 +102,8 @@ class Lane:
     todo: Todo
     folder: str | None = None
     setup: Job | None = None
-    refound: bool = False
+    era: int = 0
+    looked: bool = False
     pages: set[str] = field(default_factory=set)
     ready: list[tuple[int, Task]] = field(default_factory=list)
     later: list[tuple[float, int, Task]] = field(default_factory=list)
@@ -102,8 +116,10 @@ class Lane:
     doubts_fetched: int = -1
     under_way: int = 0
     settled: set[int] = field(default_factory=set)
+    whole: set[str] = field(default_factory=set)
     leftovers: dict[str, list[str]] = field(default_factory=dict)
-    alone: bool = False
+    litter: list[str] = field(default_factory=list)
+    alone: int = 0
     troubled: float | None = None
     stumbles: int = 0
     cause: str | None = None
@@ -129,11 +145,14 @@ class Lane:
         """Tell whether nothing is to be done or waited for any more."""
         if self.under_way or self.awaiting:
             return False
-        return self.is_closed or not (self.setup or self.ready or self.later or self.more or self.more_doubts)
+        return self.is_closed or not (
+            self.setup or self.ready or self.later or self.more or self.more_doubts or self.litter
+        )
 
     def find_folder(self) -> None:
-        """Begin with the folder, at first or when it is gone."""
+        """Begin with the folder, at first, or when it is gone or may have been made."""
         self.folder = None
+        self.pages.clear()
         self.setup = Job(lane=self, kind=Kind.FOLDERS)
 
     def make_ready(self, task: Task) -> None:
@@ -153,15 +172,21 @@ class Lane:
     def job(self, now: float) -> Job | None:
         """Return the next request about a delivery, left in its queue until :meth:`take`."""
         if self.due_ask() <= now:
-            return Job(lane=self, kind=Kind.ASK, task=self.later[0][2])
+            task = self.later[0][2]
+            return Job(lane=self, kind=Kind.ASK, task=task, page=task.page)
         if self.ready:
             task = self.ready[0][1]
             return Job(lane=self, kind=Kind.CREATE, size=weight(task.row), task=task)
+        if self.litter:
+            return Job(lane=self, kind=Kind.REMOVE, message=self.litter[0])
         return None
 
     def take(self, job: Job) -> None:
         """Take a request out of its queue, to be sent."""
-        if job.kind is Kind.ASK:
+        job.folder, job.era = self.folder or "", self.era
+        if job.kind is Kind.REMOVE:
+            self.litter.pop(0)
+        elif job.kind is Kind.ASK:
             heapq.heappop(self.later)
         elif job.kind is Kind.CREATE:
             heapq.heappop(self.ready)

@@ -73,33 +73,31 @@ class Rhythm:
 
 
 class Ownership:
-    """Stand for the right to write to the mailboxes of some buckets."""
+    """Stand for the right to write to the mailboxes of some buckets; once lost it never comes back."""
 
-    def __init__(self, rhythm: Rhythm, clock: Callable[[], float], pause: Callable[[float], None]) -> None:
+    def __init__(self, rhythm: Rhythm, clock: Callable[[], float]) -> None:
         self._rhythm = rhythm
         self._clock = clock
-        self._pause = pause
         self._shown: dict[int, float] = {}
+        self._lost = False
 
     def shown(self, bucket: int, at: float) -> None:
         """Take note that others may have seen this owner of a bucket live, at this time at the earliest."""
+        # A sign that comes too late shows nothing any more: somebody may have come in the silence before it.
+        self._lost |= at - self._shown.get(bucket, at) > self._rhythm.silent_seconds
         self._shown[bucket] = at
 
+    def lose(self) -> None:
+        """Take note that somebody else has come."""
+        self._lost = True
+
     def check(self) -> None:
-        """Make sure that nobody else can have come meanwhile, to any of the buckets.
+        """Make sure that nobody else can have come, to any of the buckets, as far as this process knows the time.
 
         :raises RetryError: when no sign of life could be written for a while: stop, and try again later.
         """
-        if self._clock() - min(self._shown.values(), default=math.inf) > self._rhythm.silent_seconds:
+        if self._lost or self._clock() - min(self._shown.values(), default=math.inf) > self._rhythm.silent_seconds:
             raise RetryError("this task could not show in staging that it still works: it leaves the shard to others")
-
-    def sleep(self, seconds: float) -> None:
-        """Wait, but not beyond the ownership."""
-        until = self._clock() + seconds
-        while (left := until - self._clock()) > 0:
-            self.check()
-            self._pause(min(left, self._rhythm.silent_seconds / 10))
-        self.check()
 
 
 @contextmanager
@@ -119,7 +117,7 @@ def owned(
     :param patience_seconds: how long to wait for an owner that works.
     :raises RetryError: when an owner still works after that.
     """
-    ownership = Ownership(rhythm, clock, sleep)
+    ownership = Ownership(rhythm, clock)
     each = [
         _Bucket(staging=staging, paces=paces, ownership=ownership, clock=clock, number=number)
         for number in sorted(set(buckets))
@@ -216,6 +214,8 @@ class _Bucket:
         self.staging.write_lines(f"{self.stem}sign-{number:06d}.", [*inherited, *used])
         self.paces.told(self.number, used)
         self.ownership.shown(self.number, asked)
+        if self._exists(self.owner + 1):  # this process stood still, and its clock with it
+            self.ownership.lose()
 
     def leave(self) -> None:
         """Tell the rest, and that nothing is under way; where that cannot be said, leave in silence."""

@@ -89,6 +89,8 @@ class Senders:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._graph = graph
+        # Asked as late as can be: before that a thread may have waited for a pack, a token or another's turn
+        self._batch_graph = graph.gated(self._owned)
         self._messages = messages
         self._paces = paces
         self._ownership = ownership
@@ -123,15 +125,14 @@ class Senders:
     def _send(self, jobs: Sequence[Job]) -> None:
         try:
             calls = [self._call(job) for job in jobs]
-            self._ownership.check()
-            answers, whole = self._graph.batch_once(calls)
+            answers, whole = self._batch_graph.batch_once(calls)
         except BaseException as error:  # noqa: BLE001  judged by the conductor
             self._report(Unsent(jobs=jobs, error=error))
         else:
             self._report(Answered(jobs=jobs, answers=answers, whole=whole))
 
     def _call(self, job: Job) -> Call:
-        mailbox, folder, todo = job.lane.mailbox, job.lane.folder or "", job.lane.todo
+        mailbox, folder, todo = job.lane.mailbox, job.folder, job.lane.todo
         if job.page is not None:
             return get(job.page)
         match job.kind:
@@ -143,34 +144,62 @@ class Senders:
                 return archived_call(mailbox, folder, todo.first_sent, todo.last_sent)
             case Kind.ASK:
                 return item_call(mailbox, job.delivery.row.key)
-            case Kind.CREATE:
+            case _:
                 return create_call(mailbox, folder, self._messages.body_of(job.delivery.row))
 
     def _make(self, job: Job) -> None:
-        row, lane = job.delivery.row, job.lane
-        graph = self._graph.gated(lambda size: self._gate(lane.mailbox, size))
+        lane = job.lane
+        graph = self._graph.gated(
+            lambda size: self._gate(lane.mailbox, size),
+            heard=lambda answer: self._heed(lane.mailbox, answer),
+            sleep=self._rest,
+        )
+        made = ""
         try:
-            for message_id in lane.leftovers.get(row.key, ()):
-                remove(graph, lane.mailbox, message_id)
-            packed = self._messages.of(row)
-            message = msgspec.json.decode(packed.message)
-            files = self._messages.attachments(packed)
-            made = create_large(graph, lane.mailbox, lane.folder or "", message, files)
+            if job.message is not None:
+                remove(graph, lane.mailbox, job.message)
+            else:
+                row = job.delivery.row
+                for message_id in lane.leftovers.get(row.key, ()):
+                    remove(graph, lane.mailbox, message_id)
+                packed = self._messages.of(row)
+                message = msgspec.json.decode(packed.message)
+                made = create_large(graph, lane.mailbox, job.folder, message, self._messages.attachments(packed))
         except BaseException as error:  # noqa: BLE001  judged by the conductor
             self._report(Made(job=job, result=error))
         else:
             self._report(Made(job=job, result=made))
 
     @contextmanager
+    def _owned(self, _: int) -> Iterator[None]:
+        self._ownership.check()
+        yield
+
+    def _heed(self, mailbox: str, answer: Answer) -> None:
+        """Let nobody ask a mailbox before Graph wants it asked again."""
+        if not answer.ok and answer.retry_after:
+            self._paces.hold(mailbox, answer.retry_after)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait, but not when everything ends."""
+        until = self._clock() + seconds
+        while (left := until - self._clock()) > 0:
+            self._go_on()
+            time.sleep(min(left, 1.0))
+
+    def _go_on(self) -> None:
+        if self._halted:
+            raise RetryError("the import is ending")
+        self._ownership.check()
+
+    @contextmanager
     def _gate(self, mailbox: str, size: int) -> Iterator[None]:
         """Hold a request of a large message back until its mailbox may be asked."""
+        self._go_on()
         while not self._paces.begin_if_ready(mailbox, size):
-            if self._halted:
-                raise RetryError("the import is ending")
-            wait = self._paces.ready_at(mailbox, size) - self._clock()
-            self._ownership.sleep(min(max(wait, 0.0), 1.0))
+            self._rest(min(max(self._paces.ready_at(mailbox, size) - self._clock(), 0.0), 1.0))
         try:
-            self._ownership.check()
+            self._go_on()
             yield
         finally:
             self._paces.end(mailbox, size)

@@ -124,12 +124,12 @@ def id_of(answer: Answer) -> str | None:
         return None
 
 
-def create_failure(answer: Answer) -> ConnectorError:
-    """Return the error that a refused create calls for."""
+def folder_failure(answer: Answer, what: str) -> ConnectorError:
+    """Return the error that a refused create calls for, or a refused look into the folder."""
     if answer.status == HTTPStatus.NOT_FOUND and answer.verdict is Verdict.ITEM:
         # The item is new, so what was not found is the folder: somebody removed it
-        return failure("a message was created", status=answer.status, code="ErrorFolderNotFound")
-    return answer.failure("a message was created")
+        return failure(what, status=answer.status, code="ErrorFolderNotFound")
+    return answer.failure(what)
 
 
 def create_large(
@@ -150,7 +150,7 @@ def create_large(
     if not answer.ok or message_id is None:
         if answer.ok or answer.effect_unknown:
             raise RetryError("a message was created: the answer was lost")
-        raise create_failure(answer)
+        raise folder_failure(answer, "a message was created")
     if not following:
         return message_id
     try:

@@ -172,11 +172,23 @@ class GraphRequests:
         self._settle_seconds = settle_seconds
         self._clock = clock
         self._gate: Gate = _no_gate
+        self._heard: Callable[[Answer], object] = _nothing
 
-    def gated(self, gate: Gate) -> GraphRequests:
-        """Return the same conversation with a gate, which every request passes before it is sent, and after."""
+    def gated(
+        self,
+        gate: Gate,
+        *,
+        heard: Callable[[Answer], object] | None = None,
+        sleep: Callable[[float], None] | None = None,
+    ) -> GraphRequests:
+        """Return the same conversation with a gate, which every request passes before it is sent, and after.
+
+        :param heard: called with every answer.
+        :param sleep: waits, in place of this one's.
+        """
         other = copy.copy(self)
-        other._gate = gate
+        other._gate, other._heard = gate, heard or _nothing
+        other.sleep = sleep or self.sleep
         return other
 
     def batch(self, calls: Sequence[Call]) -> list[Answer]:
@@ -291,7 +303,9 @@ class GraphRequests:
         else:
             if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
                 self.session.close()  # the next try meets another server (Microsoft Graph, "Best practices")
-            return _read(response)
+            answer = _read(response)
+            self._heard(answer)
+            return answer
         if untrusted:
             raise StopError("Graph's certificate does not verify; name the authority's PEM file as ca_file")
         return Answer(status=NO_ANSWER, code=code)
@@ -318,6 +332,10 @@ class GraphRequests:
 
 def _no_gate(_: int) -> AbstractContextManager[None]:
     return nullcontext()
+
+
+def _nothing(_: Answer) -> None:
+    """Hear an answer that concerns nobody else."""
 
 
 def _may_repeat(call: Call, answer: Answer) -> bool:
