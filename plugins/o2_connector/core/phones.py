@@ -36,7 +36,7 @@ def normalise(phone: str, region: str) -> E164 | None:
     if length == phonenumbers.ValidationResult.TOO_LONG and phone.strip().isdecimal():
         number, length = _parse(f"+{digits}", region)
     # "Possible", not "valid": numbering plans change faster than libraries do.
-    if number is None or length != phonenumbers.ValidationResult.IS_POSSIBLE:
+    if number is None or not number.national_number or length != phonenumbers.ValidationResult.IS_POSSIBLE:
         return None
     return E164(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 
