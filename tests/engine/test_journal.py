@@ -240,7 +240,7 @@ def test_receipts_do_not_keep_intents_waiting(staging: Troubled, monkeypatch: py
 
 
 def test_who_brings_more_than_there_is_room_for_waits(staging: Troubled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROOM", 10)
+    monkeypatch.setattr(module, "UNWRITTEN", 10)
     monkeypatch.setattr(module, "RECEIPTS", 5)
     staging.gate.clear()
 
@@ -300,7 +300,7 @@ def test_a_fault_in_who_is_called_back_stops_the_journal(staging: Troubled) -> N
 def test_nobody_waits_for_room_in_a_journal_that_failed(
     make: Callable[..., Troubled], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ROOM", 2)
+    monkeypatch.setattr(module, "UNWRITTEN", 2)
     monkeypatch.setattr(module, "RECEIPTS", 1)
 
     with pytest.raises(StopError), open_journal(make(["stop"] * 100)) as journal:  # noqa: PT012

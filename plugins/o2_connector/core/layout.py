@@ -136,7 +136,7 @@ class Segment:
 
 
 _SEGMENT = re.compile(
-    r"(.*/shards/([0-9]{2})-([0-9]{2})\.[0-9a-f]{64}/)(receipts|intents)\.(?:([0-9a-z]+)\.[0-9]+\.)?[0-9a-f]{64}\.jsonl"
+    r"(.*/shards/([0-9]{2})-([0-9]{2})\.[0-9a-f]{64}/)(receipts|intents)\.([0-9a-z]+)\.[0-9]+\.[0-9a-f]{64}\.jsonl"
 )
 
 
@@ -147,7 +147,7 @@ def segment_of(name: str) -> Segment | None:
         return None
     book, first, last, kind, journal = found.groups()
     return Segment(
-        name=name, book=book, first=int(first), last=int(last), intents=kind == "intents", journal=journal or ""
+        name=name, book=book, first=int(first), last=int(last), intents=kind == "intents", journal=journal
     )
 
 

@@ -44,7 +44,8 @@ def import_shard(
     What has a receipt, of whichever run, is left alone, and when nothing is open no mailbox is asked anything. While
     anything is open the caller owns the shard's mailboxes: no other run writes to them.
 
-    :raises RetryError: when some deliveries must wait; everything else was delivered.
+    :raises RetryError: when some mailboxes or deliveries must wait, everything else being delivered; or when the import
+        could not go on: Graph or staging did not answer for long, or the mailboxes were lost to another owner.
     :raises StopError: when a person must change something first.
     """
     with worklist(staging, shard) as book:

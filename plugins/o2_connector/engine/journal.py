@@ -3,7 +3,7 @@
 An intent is durable before Graph is asked, and a receipt soon after it has answered. Both go to staging in segments, as
 many rows at a time as there are: nothing waits for a write of its own. Intents and receipts each have a thread, so that
 the many receipts never keep the few intents that the import waits for. A segment that could not be written is written
-again under the same name, so it does not matter whether the failed write took effect after all.
+again; where the failed write took effect after all, rows are there twice, and mean what they mean once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RECEIPTS = 5_000
 RECEIPTS_SECONDS = 5.0
 """The longest that a receipt waits for more. What a killed import forgets is in doubt, by its intent."""
 
-ROOM = 50_000
+UNWRITTEN = 50_000
 """Receipts that are kept in memory; who brings more waits until some are written."""
 
 PATIENCE_SECONDS = 120.0
@@ -177,8 +177,8 @@ class _Segments(Generic[Row]):
     def add(self, rows: Sequence[Row]) -> None:
         """Take rows, when there is room for them."""
         with self._changed:
-            self._changed.wait_for(lambda: self.backlog < ROOM or self.failed)
-            if self.failed and self.backlog >= ROOM:
+            self._changed.wait_for(lambda: self.backlog < UNWRITTEN or self.failed)
+            if self.failed and self.backlog >= UNWRITTEN:
                 raise self.failed
             first = not self._waiting
             if first:

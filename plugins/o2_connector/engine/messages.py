@@ -21,11 +21,11 @@ from o2_connector.core.manifest import StagedObject
 from o2_connector.hooks.graph_upload import Attachment, file_attachment
 from o2_connector.hooks.staging import StagingHook
 
-OPEN = 200
+PACKS_OPEN = 200
 """Packs that are kept open at a time; the system's usual limit is 1,024 files."""
 
 
-AHEAD = 4
+PACKS_AHEAD = 4
 """Packs that are made ready before they are wanted."""
 
 
@@ -49,7 +49,7 @@ class Messages:
 
     def __enter__(self) -> Messages:
         """Begin to lend."""
-        self._fetch(range(AHEAD))
+        self._fetch(range(PACKS_AHEAD))
         return self
 
     def __exit__(
@@ -97,8 +97,8 @@ class Messages:
         if pack is None:
             path = self._path(number)
             with self._lock:
-                self._fetch(range(number + 1, number + 1 + AHEAD))
-                while len(self._opened) >= OPEN:
+                self._fetch(range(number + 1, number + 1 + PACKS_AHEAD))
+                while len(self._opened) >= PACKS_OPEN:
                     del self._opened[next(iter(self._opened))]
                 pack = self._opened[number] = _Pack(path)
         return pack

@@ -197,7 +197,7 @@ class Senders:
         """Hold a request of a large message back until its mailbox may be asked."""
         self._go_on()
         while not self._paces.begin_if_ready(mailbox, size):
-            self._rest(min(max(self._paces.ready_at(mailbox, size) - self._clock(), 0.0), 1.0))
+            self._rest(min(max(self._paces.ready_at(mailbox, size) - self._clock(), 0.01), 1.0))
         try:
             self._go_on()
             yield
