@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -19,8 +20,13 @@ import pytest
 
 from o2_connector.core.errors import IntegrityError, RetryError, StopError
 from o2_connector.core.identity import item_key
+from o2_connector.core.layout import BUCKETS
 from o2_connector.core.naming import FOLDER_NAME, ITEM_PROPERTY
 from o2_connector.core.phones import normalise
+from o2_connector.engine.ownership import owned
+from o2_connector.engine.paces import Paces
+from o2_connector.hooks import graph_directory
+from o2_connector.hooks.staging import StagingHook
 from sandbox.world import World
 from tests.archive import YESTERDAY, Archive, archive
 from tests.azurite.server import connection_string
@@ -447,3 +453,26 @@ def test_two_runs_of_one_window_at_the_same_time_leave_one_copy(line: Archive) -
     assert first["imported"] + second["imported"] == first["available_for_import"]
     assert set(copies(line)) == expected(line)
     assert set(copies(line).values()) == {1}
+
+
+def test_the_mapping_asks_no_mailbox_while_an_import_of_another_run_writes_to_it(
+    line: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.run()
+    staging, paces, asked = StagingHook(), Paces(), threading.Event()
+    probe = graph_directory.probe_mailboxes
+
+    def noted(graph: Any, users: Any) -> Any:
+        asked.set()
+        return probe(graph, users)
+
+    monkeypatch.setattr("o2_connector.hooks.graph.probe_mailboxes", noted)
+
+    with ThreadPoolExecutor(1) as pool:
+        with owned(staging, range(BUCKETS), paces):
+            again = pool.submit(line.run, "manual__2")
+            waited = not asked.wait(3)
+        again.result(60)
+
+    assert waited
+    assert asked.is_set()

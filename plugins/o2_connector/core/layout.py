@@ -146,9 +146,7 @@ def segment_of(name: str) -> Segment | None:
     if found is None:
         return None
     book, first, last, kind, journal = found.groups()
-    return Segment(
-        name=name, book=book, first=int(first), last=int(last), intents=kind == "intents", journal=journal
-    )
+    return Segment(name=name, book=book, first=int(first), last=int(last), intents=kind == "intents", journal=journal)
 
 
 def _part(name: str) -> str:

@@ -28,8 +28,7 @@ BYTES_SECONDS = 300
 RESERVE = 0.01
 """The share of the limits that is left alone, for what nobody counts here.
 
-The mapping step asks each mailbox whether it is there, and of a batch it is Graph that decides how many bytes one of
-its requests has.
+Of a batch it is Graph that decides how many bytes one of its requests has.
 """
 
 UNTOLD_REQUESTS = 1_000

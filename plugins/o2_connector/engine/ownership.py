@@ -26,13 +26,13 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from o2_connector.core.errors import ConnectorError, IntegrityError, RetryError
-from o2_connector.core.layout import owner_stem
+from o2_connector.core.layout import bucket_of, owner_stem
 from o2_connector.core.pacing import REQUESTS_SECONDS, UNTOLD_BYTES, UNTOLD_REQUESTS
 from o2_connector.engine.paces import Paces, Used
 from o2_connector.hooks.staging import StagingHook
@@ -134,6 +134,20 @@ def owned(
         signs.join()
         with ThreadPoolExecutor(PARALLEL) as pool:
             list(pool.map(_Bucket.leave, [bucket for bucket in each if bucket.ours]))
+
+
+@contextmanager
+def asking(staging: StagingHook, mailboxes: Collection[str]) -> Iterator[None]:
+    """Own the mailboxes' buckets while each mailbox is asked one thing."""
+    paces = Paces()
+    with owned(staging, map(bucket_of, mailboxes), paces):
+        for mailbox in mailboxes:
+            paces.begin(mailbox, 0)
+        try:
+            yield
+        finally:
+            for mailbox in mailboxes:
+                paces.end(mailbox, 0)
 
 
 @dataclass(kw_only=True)

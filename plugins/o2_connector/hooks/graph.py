@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 
 import requests
@@ -99,7 +100,12 @@ class GraphHook(BaseHook):
 
     # The directory
 
-    def find_mailboxes(self, addresses: Iterable[str]) -> dict[str, str]:
+    def find_mailboxes(
+        self,
+        addresses: Iterable[str],
+        *,
+        asking: Callable[[Collection[str]], AbstractContextManager[object]] = nullcontext,
+    ) -> dict[str, str]:
         """Return the id of the mailbox's user by each asked address that leads to one, lower-cased.
 
         The id is Entra's object id, which outlives every change of address.
@@ -108,10 +114,14 @@ class GraphHook(BaseHook):
         that leads to two users of the same rank leads to none: nothing goes to a mailbox by guess. Whether its mailbox
         can be opened has no say in which user it is: a mailbox that Graph refuses is returned all the same, so that
         its items fail there with the cause and never go to somebody else.
+
+        :param asking: given the users' ids; its block lasts while each of their mailboxes is asked one thing.
         """
         asked = distinct_addresses(addresses)
         chosen = choose_users(self.graph, asked)
-        opened, refused = probe_mailboxes(self.graph, set(chosen.values()))
+        users = set(chosen.values())
+        with asking(users):
+            opened, refused = probe_mailboxes(self.graph, users)
         if refused:
             self.log.warning("Graph refuses %d mailboxes: they lie outside of the application's scope", len(refused))
         mailboxes = {address: user_id for address, user_id in chosen.items() if user_id in opened | refused}

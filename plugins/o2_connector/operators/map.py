@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from o2_connector.core.ledger import Delivery, delivery_lines
 from o2_connector.core.manifest import ConvertedBatch, ConvertedGroup, Decision, Shard, StagedObject, from_xcom, to_xcom
 from o2_connector.core.outcomes import Cause, Outcome
 from o2_connector.core.report import Detail
+from o2_connector.engine.ownership import asking
 from o2_connector.hooks.graph import GraphHook
 from o2_connector.hooks.staging import StagingHook
 
@@ -67,7 +69,8 @@ class MapMailboxesOperator(BaseOperator):
             frozen.write(book.frozen())
         items, participants = read_items(staging, batches)
         candidates = with_candidates(participants, book, self.region)
-        mailboxes = GraphHook().find_mailboxes(addresses(candidates))
+        # An import of another run may have all the requests under way that Graph allows a mailbox
+        mailboxes = GraphHook().find_mailboxes(addresses(candidates), asking=partial(asking, staging))
         decisions = decide(len(items), candidates, mailboxes)
         lost_rows = list(rows_without_mailbox(book, candidates, mailboxes))
         if lost_rows:
