@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -202,6 +203,20 @@ def test_what_a_killed_import_intended_is_asked_for_before_anything_is_sent(
 
     assert site.subjects() == once(10, boxes)
     assert counts == {Outcome.IMPORTED: 20}
+
+
+def test_doubts_that_the_folder_answers_are_not_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = site.boxes(2)
+    shard = stage(site.staging, every(10, boxes))
+    with monkeypatch.context() as killed:
+        forget_receipts(killed)
+        site.deliver(shard)
+    began = time.monotonic()
+
+    counts = site.deliver(shard, settle_seconds=60)
+
+    assert counts == {Outcome.IMPORTED: 20}
+    assert time.monotonic() - began < 30
 
 
 def test_a_lost_ledger_is_no_reason_to_deliver_twice(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -170,6 +171,17 @@ def test_an_owner_that_shows_life_is_waited_for_and_left_alone(staging: StagingH
         own(staging, moment=moment, patience_seconds=2 * RHYTHM.dead_seconds),
     ):
         pytest.fail("two owners")
+
+
+def test_who_waits_for_an_owner_says_so_now_and_then(staging: StagingHook, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "airflow.task")
+    leave_owner(staging, 1, [])
+
+    with own(staging):
+        pass
+
+    lines = [line for line in caplog.messages if "waits until it is done" in line]
+    assert len(lines) == 1 + RHYTHM.dead_seconds // 60
 
 
 def test_an_owner_that_died_is_followed_but_not_too_soon(staging: StagingHook) -> None:

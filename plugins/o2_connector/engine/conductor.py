@@ -558,6 +558,8 @@ class Conductor:
         lane.setup = None if page is None else Job(lane=lane, kind=Kind.LOOK, page=page)
         if page is None:
             lane.looked = True
+            if lane.more_doubts:  # the folder may have answered them all, and nothing needs to be waited for
+                lane.more_doubts = bool(self._worklist.doubtful_rows(lane.mailbox, -1, 1))
             for key in lane.whole & lane.leftovers.keys():
                 lane.litter += lane.leftovers.pop(key)
 

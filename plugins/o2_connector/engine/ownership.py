@@ -43,6 +43,9 @@ PARALLEL = 8
 POLL_SECONDS = 2.0
 """Seconds between two looks at an owner that is waited for."""
 
+TELL_SECONDS = 60.0
+"""Seconds between two lines in the log while a task waits for an owner."""
+
 HURRY_SECONDS = 1.0
 """Seconds at least between two signs."""
 
@@ -54,7 +57,7 @@ GRAIN_MS = 10_000
 
 _NOTHING = hashlib.sha256(b"").hexdigest()
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("airflow.task")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,7 +259,7 @@ def _take(
     clock: Callable[[], float],
 ) -> None:
     """Become the owner of each bucket, in ascending order: two who wait for each other's would wait for ever."""
-    begun = clock()
+    begun = tell = clock()
     with ThreadPoolExecutor(PARALLEL) as pool:
         while True:
             quicker, failure = False, None
@@ -269,6 +272,14 @@ def _take(
                 return
             if quicker:
                 continue  # somebody was quicker, perhaps for all that follow: look again before waiting
+            if clock() >= tell:
+                _log.info(
+                    "Another import writes to these mailboxes; this one waits until it is done, or has been silent for"
+                    " %.0f s%s",
+                    rhythm.dead_seconds,
+                    f" ({failure})" if failure else "",
+                )
+                tell = clock() + TELL_SECONDS
             if clock() - begun > patience_seconds:
                 raise failure or RetryError("another run writes to these mailboxes; this one goes on when it is done")
             sleep(POLL_SECONDS)
