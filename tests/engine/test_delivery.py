@@ -7,12 +7,13 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from o2_connector.core import pacing
 from o2_connector.core.errors import IntegrityError, RetryError, StopError
 from o2_connector.core.ledger import Intent
 from o2_connector.core.naming import FOLDER_NAME, UNFINISHED_CATEGORY
@@ -23,6 +24,7 @@ from o2_connector.engine.ownership import Ownership
 from o2_connector.hooks.graph_mail import archived, folder_named
 from o2_connector.hooks.graph_requests import Answer, GraphRequests
 from o2_connector.hooks.staging import StagingHook
+from sandbox.graph.limits import Limits
 from tests.engine.books import stage
 from tests.engine.conftest import SETTLE, Site
 
@@ -606,3 +608,48 @@ def test_progress_is_told_in_the_log_and_as_metrics(
     imported = [value for name, value, tags in told if name.endswith(".deliveries") and tags == {"outcome": "imported"}]
     refused = [value for name, value, _ in told if name.endswith(".refused")]
     assert (sum(imported), sum(refused)) == (120, 2)
+
+
+# Graph's limits
+
+
+@pytest.fixture
+def tight(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Let Graph, and us, count to 60 requests in 6 seconds and 120,000 bytes in 3."""
+    usual = site.tenant.limits
+    site.tenant.limit(Limits(requests=60, requests_seconds=6, upload_bytes=120_000, upload_seconds=3))
+    for name, value in {
+        "REQUESTS_SECONDS": 6,
+        "BYTES_SECONDS": 3,
+        "_REQUESTS_ALLOWED": 60,
+        "_BYTES_ALLOWED": 120_000,
+        "UNTOLD_REQUESTS": 30,
+        "UNTOLD_BYTES": 60_000,
+    }.items():
+        monkeypatch.setattr(pacing, name, value)
+    yield site
+    site.tenant.limit(usual)
+
+
+def test_the_count_of_requests_and_bytes_is_kept_over_imports_and_never_found_out_by_a_refusal(
+    tight: Site,
+) -> None:
+    (box,) = tight.boxes(1)
+    began = time.monotonic()
+
+    for run in range(3):  # each another owner, who must know what the one before has used
+        tight.deliver(stage(tight.staging, every(40 * (run + 1), [box]), run_id=f"manual__{run}"))
+
+    assert tight.tenant.breaches == []
+    assert tight.subjects() == once(120, [box])
+    assert time.monotonic() - began > 6  # 120 messages do not fit into one window
+
+
+def test_bytes_are_counted_as_they_travel(tight: Site) -> None:
+    (box,) = tight.boxes(1)
+    files = {number: [bytes(20_000)] for number in range(8)}  # 27,000 as base64, each
+
+    tight.deliver(stage(tight.staging, every(8, [box]), attachments=files))
+
+    assert tight.tenant.breaches == []
+    assert tight.subjects() == once(8, [box])
