@@ -459,6 +459,16 @@ def test_a_folder_that_exists_after_all_is_looked_for_again(site: Site, monkeypa
     assert {each["folder"] for each in site.messages()} == {FOLDER_NAME.upper()}
 
 
+def test_a_mailbox_whose_folders_cannot_be_listed_fails_with_graphs_code(site: Site) -> None:
+    (box,) = site.boxes(1)
+    site.tenant.faults.add("status", path="/childFolders$", times=99, status=404, code="ErrorFolderNotFound")
+
+    site.deliver(stage(site.staging, every(5, [box])))
+
+    assert site.causes() == {(Outcome.FAILED, "ErrorFolderNotFound"): 5}
+    assert site.tenant.faults.struck["status"] == 1
+
+
 def test_a_folder_that_neither_shows_nor_can_be_made_is_left_to_the_next_try(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ RESTING = 5.0
 LOST_IN_A_ROW = 3
 """Batches without an answer, none answered between them, after which everything waits: it is the line, or Graph."""
 
+_IN_FOLDER = frozenset({Kind.LOOK, Kind.CREATE})
 _PAGE = 200
 _log = logging.getLogger("airflow.task")
 _NEVER = float("inf")
@@ -452,10 +453,10 @@ class Conductor:
             lane.alone += 1
             self._put_back(job)
             return
-        in_folder = job.kind in {Kind.CREATE, Kind.LOOK}
-        failure = folder_failure(answer, job.kind.value) if in_folder else answer.failure(job.kind.value)
+        what = job.kind.value
+        failure = folder_failure(answer, what) if job.kind in _IN_FOLDER else answer.failure(what)
         if answer.status == HTTPStatus.UNAUTHORIZED and not whole:
-            failure = RetryError(f"{job.kind.value}: the token was refused")
+            failure = RetryError(f"{what}: the token was refused")
         if job.kind is Kind.FOLDER and (answer.verdict is Verdict.SUCCESS_LIKE or answer.effect_unknown):
             # It exists, or may: the list knows
             lane.find_folder()
@@ -472,7 +473,7 @@ class Conductor:
         """Act upon a refusal that will not pass by itself."""
         lane = job.lane
         match failure:
-            case MailboxError(cause="ErrorFolderNotFound") if job.era < max(lane.era, 2):
+            case MailboxError(cause="ErrorFolderNotFound") if job.kind in _IN_FOLDER and job.era < max(lane.era, 2):
                 self._put_back(job)
                 if job.era == lane.era:  # the first to learn of it
                     lane.find_folder()

@@ -228,7 +228,7 @@ class GraphRequests:
         for each in responses:
             place = int(each.id) if each.id.isdecimal() else -1
             if 0 <= place < len(calls):
-                answers[place] = _answer(each.status, each.headers, each.body)
+                answers[place] = _answer(each.status, each.headers or {}, each.body)
         return answers, whole
 
     def listed(self, path: str, what: str) -> Iterator[dict[str, Any]]:
@@ -345,7 +345,7 @@ def _may_repeat(call: Call, answer: Answer) -> bool:
 class _Response(msgspec.Struct):
     id: str
     status: int
-    headers: dict[str, Any] = {}
+    headers: dict[str, Any] | None = None
     body: msgspec.Raw = msgspec.Raw(b"")
 
 
