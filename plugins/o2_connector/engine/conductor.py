@@ -11,7 +11,7 @@ import logging
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from itertools import count
 
@@ -28,13 +28,7 @@ from o2_connector.engine.paces import Paces
 from o2_connector.engine.progress import Progress
 from o2_connector.engine.senders import BATCHES, LARGE, Answered, Event, Intended, Made, Senders, Unsent
 from o2_connector.engine.worklist import Todo, Worklist
-from o2_connector.hooks.graph_mail import (
-    archived,
-    folder_failure,
-    folder_named,
-    found_messages,
-    id_of,
-)
+from o2_connector.hooks.graph_mail import archived, folder_failure, folder_named, found_messages, id_of
 from o2_connector.hooks.graph_requests import BATCH_LIMIT, Answer, GraphRequests
 from o2_connector.hooks.transport import backoff
 
@@ -87,7 +81,6 @@ class Conductor:
         progress: Progress,
         settle_seconds: float,
         patience_seconds: float,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._graph = graph
         self._worklist = worklist
@@ -96,10 +89,9 @@ class Conductor:
         self._progress = progress
         self._settle_seconds = settle_seconds
         self._patience_seconds = patience_seconds
-        self._clock = clock
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._senders = Senders(
-            graph=graph, messages=messages, paces=paces, ownership=ownership, report=self._events.put, clock=clock
+            graph=graph, messages=messages, paces=paces, ownership=ownership, report=self._events.put
         )
         self._todos: deque[Todo] = deque()
         self._lanes: set[Lane] = set()
@@ -128,7 +120,7 @@ class Conductor:
         """
         self._journal = journal
         self._todos.extend(self._worklist.mailboxes())
-        self._settled_at = self._clock() + self._settle_seconds
+        self._settled_at = time.monotonic() + self._settle_seconds
         try:
             with self._senders:
                 try:
@@ -211,7 +203,7 @@ class Conductor:
                 after = rows[-1][0]
 
     def _dispatch(self) -> None:
-        now = self._clock()
+        now = time.monotonic()
         while self._wakes and self._wakes[0][0] <= now:
             lane = heapq.heappop(self._wakes)[2]
             if lane in self._lanes:
@@ -237,8 +229,7 @@ class Conductor:
                     self._wait(lane, job, now)
                     break
                 if lane.alone and jobs:
-                    lane.queued = True
-                    self._queue.appendleft(lane)
+                    self._put_first(lane)
                     return jobs
                 if job.size > ROOM or job.kind is Kind.REMOVE or self._needs_cleaning(job):
                     if not self._begin_large(job):
@@ -253,14 +244,17 @@ class Conductor:
                         self._place(lane)
                         return jobs
                 else:
-                    lane.queued = True
-                    self._queue.appendleft(lane)
+                    self._put_first(lane)
                     return jobs
             else:
-                lane.queued = True
-                self._queue.append(lane)
+                self._place(lane)
                 return jobs
         return jobs
+
+    def _put_first(self, lane: Lane) -> None:
+        """Queue a lane again whose next request has no room in this batch."""
+        lane.queued = True
+        self._queue.appendleft(lane)
 
     def _next(self, lane: Lane, now: float) -> Job | float:
         """Return a lane's next request, or when to look again; never means: when something happens to it."""
@@ -283,7 +277,7 @@ class Conductor:
     def _paced(self, job: Job, now: float) -> Job | float:
         size = 0 if job.size > ROOM else job.size  # of a large message each request is held back by itself
         at = self._paces.ready_at(job.lane.mailbox, size)
-        if at <= self._clock():
+        if at <= time.monotonic():
             return job
         return now + _LOOK_AGAIN if at == _NEVER else at
 
@@ -360,7 +354,7 @@ class Conductor:
 
     def _patience(self) -> float:
         """Return how long to wait for something to happen."""
-        now = self._clock()
+        now = time.monotonic()
         if self._pause > now:
             return min(_LOOK_AGAIN, self._pause - now)
         return max(0.0, min(_LOOK_AGAIN, self._wakes[0][0] - now)) if self._wakes else _LOOK_AGAIN
@@ -425,7 +419,7 @@ class Conductor:
                 self._hold_all(RetryError(str(whole.failure("a batch was sent")), retry_after=whole.retry_after))
 
     def _hold_all(self, error: RetryError) -> None:
-        now = self._clock()
+        now = time.monotonic()
         self._trouble_since = self._trouble_since or now
         wait = backoff(self._lost, retry_after=error.retry_after)
         if now + wait - self._trouble_since > self._patience_seconds:
@@ -574,7 +568,7 @@ class Conductor:
             lane.litter += task.torn
             return
         if task.page is not None:
-            lane.ask_later(self._clock(), task)
+            lane.ask_later(time.monotonic(), task)
             return
         lane.leftovers.pop(task.row.key, None)
         if task.torn:
@@ -622,14 +616,14 @@ class Conductor:
         elif job.task is None:
             job.lane.setup = job
         elif job.kind is Kind.ASK:
-            job.lane.ask_later(self._clock(), job.task)
+            job.lane.ask_later(time.monotonic(), job.task)
         else:
             job.lane.make_ready(job.task)
 
     def _doubt(self, lane: Lane, task: Task) -> None:
         """Have a delivery asked for later, whose answer was lost."""
-        due = self._clock() + self._settle_seconds
-        task.troubled = task.troubled or self._clock()
+        due = time.monotonic() + self._settle_seconds
+        task.troubled = task.troubled or time.monotonic()
         if due - task.troubled > self._patience_seconds:
             self.pending.append(RetryError("a message was created: again and again the answer was lost"))
         else:
@@ -637,7 +631,7 @@ class Conductor:
 
     def _stumble(self, lane: Lane, error: RetryError) -> None:
         """Let a mailbox alone for as long as Graph asks, or longer each time; in the end leave it to the next try."""
-        now = self._clock()
+        now = time.monotonic()
         lane.troubled = lane.troubled or now
         wait = backoff(lane.stumbles, retry_after=error.retry_after)
         lane.stumbles += 1

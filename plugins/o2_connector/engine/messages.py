@@ -24,7 +24,6 @@ from o2_connector.hooks.staging import StagingHook
 PACKS_OPEN = 200
 """Packs that are kept open at a time; the system's usual limit is 1,024 files."""
 
-
 PACKS_AHEAD = 4
 """Packs that are made ready before they are wanted."""
 

@@ -86,7 +86,6 @@ class Senders:
         paces: Paces,
         ownership: Ownership,
         report: Callable[[Event], None],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._graph = graph
         # Asked as late as can be: before that a thread may have waited for a pack, a token or another's turn
@@ -95,7 +94,6 @@ class Senders:
         self._paces = paces
         self._ownership = ownership
         self._report = report
-        self._clock = clock
         self._halted = False
         self._batches = ThreadPoolExecutor(BATCHES, "batch")
         self._large = ThreadPoolExecutor(LARGE, "large")
@@ -182,8 +180,8 @@ class Senders:
 
     def _rest(self, seconds: float) -> None:
         """Wait, but not when everything ends."""
-        until = self._clock() + seconds
-        while (left := until - self._clock()) > 0:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
             self._go_on()
             time.sleep(min(left, 1.0))
 
@@ -197,7 +195,7 @@ class Senders:
         """Hold a request of a large message back until its mailbox may be asked."""
         self._go_on()
         while not self._paces.begin_if_ready(mailbox, size):
-            self._rest(min(max(self._paces.ready_at(mailbox, size) - self._clock(), 0.01), 1.0))
+            self._rest(min(max(self._paces.ready_at(mailbox, size) - time.monotonic(), 0.01), 1.0))
         try:
             self._go_on()
             yield
