@@ -27,7 +27,7 @@ from o2_connector.hooks.graph_requests import Answer, GraphRequests
 from o2_connector.hooks.staging import StagingHook
 from tests.engine.books import stage
 from tests.engine.conftest import SETTLE, Site
-from tests.engine.test_delivery import CREATES, HUGE, every, forget_ledger, once
+from tests.engine.test_delivery import CREATES, HUGE, asked, every, forget_ledger, once
 
 RHYTHM = Rhythm(sign_seconds=0.1, silent_seconds=0.5, dead_seconds=1.5)
 
@@ -302,14 +302,7 @@ def test_a_token_that_is_revoked_within_a_batch_is_renewed(site: Site) -> None:
 def test_after_a_batch_was_taken_apart_batches_are_full_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     boxes = site.boxes(5)
     site.tenant.faults.add("status", path=r"/\$batch$", times=1, status=400, code="BadRequest")
-    sizes: list[int] = []
-    send = GraphRequests.batch_once
-
-    def record(self: GraphRequests, calls: Any) -> tuple[list[Answer], Answer]:
-        sizes.append(len(calls))
-        return send(self, calls)
-
-    monkeypatch.setattr(GraphRequests, "batch_once", record)
+    sizes = asked(monkeypatch)
 
     site.deliver(stage(site.staging, every(40, boxes)))
 

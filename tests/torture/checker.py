@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
-from o2_connector.core.layout import receipts_stem
 from o2_connector.core.ledger import Receipt, outranks, read_delivery
 from o2_connector.core.manifest import Shard
 from o2_connector.core.naming import ITEM_PROPERTY, UNFINISHED_CATEGORY
 from o2_connector.core.outcomes import Outcome
 from o2_connector.hooks.staging import StagingHook
+from o2_connector.operators.reconcile import receipts_of
 from tests.torture.world import Sent
 
 Place = tuple[str, str]
@@ -76,9 +75,8 @@ def without_receipt(staging: StagingHook, shards: Iterable[Shard]) -> list[str]:
     """Name the deliveries of books that were worked through to the end of which the book does not say that they are."""
     missing = []
     for shard in shards:
-        names = staging.names(receipts_stem(shard.deliveries.name))
         receipts: dict[int, Receipt] = {}
-        for receipt in chain.from_iterable(staging.read_lines(staging.staged(name), Receipt) for name in names):
+        for receipt in receipts_of(staging, shard):
             known = receipts.get(receipt.delivery)
             if known is None or outranks(receipt, known.outcome, known.at):
                 receipts[receipt.delivery] = receipt
