@@ -26,10 +26,11 @@ from typing import Any
 from benchmarks.importing.book import stage_book, write_messages
 from benchmarks.importing.client import CONCURRENT
 from benchmarks.importing.peers.install import install
-from benchmarks.importing.tenant import ROOT, SandboxProcess, mailboxes, running
+from benchmarks.importing.tenant import mailboxes, make_folders, running
 from demo.airflow_settings import STAGING, sandbox_connections
 from o2_connector.core.manifest import Shard, to_xcom
 from o2_connector.hooks.staging import StagingHook
+from sandbox.process import ROOT, SandboxProcess
 
 MAILBOXES = 100
 EACH = 200
@@ -291,7 +292,7 @@ def peers(bench: Bench, ours: Mapping[str, Any]) -> dict[str, Any]:
         for latency, (many, each) in zip((LATENCY, 0.0), sizes, strict=True):
             chosen = bench.mailboxes[:many]
             bench.empty(latency)
-            folders = bench.sandbox.make_folders(chosen)
+            folders = make_folders(bench.sandbox, chosen)
             file = bench.scratch / f"{module}.jsonl"
             write_messages(file, folders, each, bench.corpus)
             task = {
