@@ -87,12 +87,16 @@ class Packed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PackedPart(msgspec.Struct, frozen=True, kw_only=True):
-    """Refer to an attachment in staging."""
+    """Refer to an attachment in staging.
+
+    :param content_id: of one that belongs to the body: shown in it, or kept out of sight.
+    """
 
     name: str
     content_type: str
     size: int
     sha256: str
+    content_id: str | None = None
 
 
 _ENCODER = msgspec.json.Encoder()

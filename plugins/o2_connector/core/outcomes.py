@@ -32,6 +32,7 @@ class Cause(StrEnum):
     CONFLICTING_ITEM = "the source sent two different records with this item id; only the first is archived"
     ATTACHMENT_GONE = "an attachment is no longer kept by TeleMessage"
     ATTACHMENT_ALTERED = "an attachment's bytes did not match the digest in its record"
+    ATTACHMENT_TOO_LARGE = "an attachment does not fit the tenant's limit for a message; it is kept in staging"
 
 
 _REMEDIES = {
@@ -43,6 +44,8 @@ _REMEDIES = {
     Cause.CONFLICTING_ITEM: "ask TeleMessage which record is right; both are staged",
     Cause.ATTACHMENT_GONE: "ask TeleMessage for the attachment; everything else of the item is archived",
     Cause.ATTACHMENT_ALTERED: "ask TeleMessage to export the attachment again; everything else is archived",
+    Cause.ATTACHMENT_TOO_LARGE: "nothing to do, the e-mail names the staged object; where the tenant allows larger"
+    " messages, raise O2_MESSAGE_LIMIT_MB (at most 150) before later windows",
 }
 
 
