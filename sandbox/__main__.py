@@ -36,6 +36,7 @@ def main() -> None:
         graph_port=arguments.graph_port,
         smtp_port=arguments.smtp_port,
         latency=arguments.latency,
+        message_mb=arguments.message_mb,
     ) as sandbox:
         _write(details, sandbox)
         sys.stdout.write(_welcome(arguments, sandbox, details))
@@ -60,6 +61,14 @@ def _arguments() -> argparse.Namespace:
     for service in ("telemessage", "graph", "smtp"):
         parser.add_argument(f"--{service}-port", type=int, default=0, help="port (any that is free)")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds a request to Graph takes (%(default)s)")
+    parser.add_argument(
+        "--message-mb",
+        type=int,
+        choices=range(1, 151),
+        metavar="1-150",
+        default=35,
+        help="what a message may have with its attachments, as administrators set it (%(default)s)",
+    )
     return parser.parse_args()
 
 

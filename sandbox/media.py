@@ -17,6 +17,35 @@ CELLS = 8
 AMR_FRAME_BYTES = 13
 AMR_FRAMES_PER_SECOND = 50
 WAV_RATE = 8000
+PIECE = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Content:
+    """Hold bytes that need not be in memory: a head, and then a pattern over and over, `repeated` bytes of it."""
+
+    head: bytes
+    pattern: bytes = b""
+    repeated: int = 0
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes there are."""
+        return len(self.head) + self.repeated
+
+    def part(self, start: int, stop: int) -> bytes:
+        """Make the bytes from `start` up to `stop`, and no others."""
+        begin, end = (max(0, at - len(self.head)) for at in (start, min(stop, self.size)))
+        if begin >= end:
+            return self.head[start:stop]
+        phase = begin % len(self.pattern)
+        turned = self.pattern[phase:] + self.pattern[:phase]
+        return self.head[start:stop] + (turned * ((end - begin) // len(turned) + 1))[: end - begin]
+
+    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        """Make the same bytes a mebibyte at a time."""
+        for begin in range(start, stop, PIECE):
+            yield self.part(begin, min(begin + PIECE, stop))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,16 +66,24 @@ class Media:
         """Return the file name's ending, with its dot."""
         return _MAKERS[self.kind][1]
 
-    def content(self) -> bytes:
-        """Make the bytes."""
+    def made(self) -> Content:
+        """Make what the bytes come from."""
         return _MAKERS[self.kind][2](self.key, self.size)
+
+    def content(self) -> bytes:
+        """Make the bytes, all at once."""
+        made = self.made()
+        return made.part(0, made.size)
 
 
 @lru_cache(maxsize=4096)
 def size_and_digest(media: Media) -> tuple[int, str]:
     """Return the length of the media's bytes and their SHA-256 in hexadecimal."""
-    content = media.content()
-    return len(content), hashlib.sha256(content).hexdigest()
+    made = media.made()
+    digest = hashlib.sha256()
+    for piece in made.pieces(0, made.size):
+        digest.update(piece)
+    return made.size, digest.hexdigest()
 
 
 def _colours(key: str) -> bytes:
@@ -63,7 +100,7 @@ def _cells(key: str) -> Iterator[list[int]]:
         yield left + left[::-1]
 
 
-def _png(key: str, side: int) -> bytes:
+def _png(key: str, side: int) -> Content:
     """Make a PNG with a palette of 16 shades (https://www.w3.org/TR/png-3/), `side` pixels square, a byte for each."""
     cell = side // CELLS
     rows = bytearray()
@@ -73,8 +110,12 @@ def _png(key: str, side: int) -> bytes:
     palette = bytes(255 - (255 - colour) * shade // 15 for shade in range(16) for colour in colours)
     header = struct.pack(">IIBBBBB", cell * CELLS, cell * CELLS, 8, 3, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"PLTE", palette), (b"IDAT", _stored(rows)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    return Content(
+        head=b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in chunks
+        )
     )
 
 
@@ -94,7 +135,7 @@ _QUANTISER = 8
 _END_OF_BLOCK = "0"
 
 
-def _jpeg(key: str, side: int) -> bytes:
+def _jpeg(key: str, side: int) -> Content:
     """Make a baseline JPEG (ITU-T T.81) of flat 8 by 8 blocks in grey, `side` pixels square."""
     scale = max(1, side // 8 // CELLS)
     codes = _dc_codes()
@@ -123,7 +164,7 @@ def _jpeg(key: str, side: int) -> bytes:
         (0xDA, b"\x01\x01\0\0\x3f\0"),
     )
     head = b"".join(struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body in segments)
-    return b"\xff\xd8" + head + scan + b"\xff\xd9"
+    return Content(head=b"\xff\xd8" + head + scan + b"\xff\xd9")
 
 
 @lru_cache(maxsize=1)
@@ -148,37 +189,37 @@ def _coded(difference: int, codes: list[str]) -> str:
     return codes[category] + format(value, f"0{category}b") + _END_OF_BLOCK
 
 
-def _amr(key: str, seconds: int) -> bytes:
+def _amr(key: str, seconds: int) -> Content:
     """Make an AMR recording (RFC 4867 section 5) in the 4.75 kbit/s mode: 650 bytes a second of rustling."""
     payload = hashlib.shake_128(key.encode()).digest(12 * AMR_FRAMES_PER_SECOND)
     second = b"".join(b"\x04" + payload[at : at + 11] + b"\0" for at in range(0, len(payload), 12))
-    return b"#!AMR\n" + second * seconds
+    return Content(head=b"#!AMR\n", pattern=second, repeated=len(second) * seconds)
 
 
-def _wav(key: str, seconds: int) -> bytes:
+def _wav(key: str, seconds: int) -> Content:
     """Make a WAV recording: 16 bit, mono, 8 kHz, one dull tone."""
     length = 20 + _colours(key)[0] % 40
     wave = struct.pack(f"<{length}h", *(int(9000 * math.sin(math.tau * at / length)) for at in range(length)))
     size = 2 * WAV_RATE * seconds
-    data = (wave * (size // len(wave) + 1))[:size]
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, WAV_RATE, WAV_RATE * 2, 2, 16)
-    body = b"WAVE" + form + struct.pack("<4sI", b"data", len(data)) + data
-    return struct.pack("<4sI", b"RIFF", len(body)) + body
+    head = b"WAVE" + form + struct.pack("<4sI", b"data", size)
+    return Content(head=struct.pack("<4sI", b"RIFF", len(head) + size) + head, pattern=wave, repeated=size)
 
 
-def _smil(key: str, _: int) -> bytes:
+def _smil(key: str, _: int) -> Content:
     """Make the slide show that a phone wraps around an MMS (OMA MMS Conformance section 8): `key` is the picture."""
-    return (
+    slides = (
         '<smil><head><layout><root-layout/><region id="Image"/><region id="Text"/></layout></head><body>'
         f'<par dur="5000ms"><img src="{key}" region="Image"/><text src="text.txt" region="Text"/></par></body></smil>'
-    ).encode()
+    )
+    return Content(head=slides.encode())
 
 
-def _text(key: str, _: int) -> bytes:
-    return key.encode()
+def _text(key: str, _: int) -> Content:
+    return Content(head=key.encode())
 
 
-_MAKERS: dict[str, tuple[str, str, Callable[[str, int], bytes]]] = {
+_MAKERS: dict[str, tuple[str, str, Callable[[str, int], Content]]] = {
     "png": ("image/png", ".png", _png),
     "jpeg": ("image/jpeg", ".jpg", _jpeg),
     "amr": ("audio/amr", ".amr", _amr),

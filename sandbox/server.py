@@ -94,11 +94,12 @@ def running(
     graph_port: int = 0,
     smtp_port: int = 0,
     latency: float = 0.0,
+    message_mb: int = 35,
 ) -> Iterator[Sandbox]:
     """Run a sandbox while the context lasts; certificates and the mapping file lie in `state`.
 
-    `name` is the host name by which other machines reach it, a port of nought is any free one, and `latency` the
-    seconds that every request to Graph takes.
+    `name` is the host name by which other machines reach it, a port of nought is any free one, `latency` the seconds
+    that every request to Graph takes, and `message_mb` the mebibytes that a message may have with its attachments.
     """
     tls = certificates(state / "tls", name)
     world = World(seed, users, items, zone, corpus, batch_size)
@@ -106,7 +107,15 @@ def running(
     mappings.mkdir(parents=True, exist_ok=True)
     (mappings / "phones.csv").write_text(world.mapping_csv(), encoding="utf-8", newline="")
     site = Site(world=world, username=USERNAME, password=PASSWORD, faults=Faults(seed))
-    tenant = Tenant(world.directory, TENANT_ID, CLIENT_ID, CLIENT_SECRET, faults=Faults(seed), latency=latency)
+    tenant = Tenant(
+        world.directory,
+        TENANT_ID,
+        CLIENT_ID,
+        CLIENT_SECRET,
+        faults=Faults(seed),
+        latency=latency,
+        message_bytes=message_mb * 1024 * 1024,
+    )
     sink = MailSink()
     sockets = [_listening(host, port) for port in (telemessage_port, graph_port, smtp_port)]
     ports = [listening.getsockname()[1] for listening in sockets]

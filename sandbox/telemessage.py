@@ -9,7 +9,7 @@ import math
 import re
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,14 +17,16 @@ from typing import Any
 import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbox.faults import FAULTS_PATH, Faults, faults_route
+from sandbox.media import Content, size_and_digest
 from sandbox.world import World
 
 LONGEST_WINDOW = timedelta(days=31)
@@ -159,10 +161,16 @@ class Struck:
 def _cutting(send: Send, share: float) -> Send:
     """Send a share of the body and never its end: the server closes the connection of an answer left unfinished."""
 
+    left = 0
+
     async def sending(message: Message) -> None:
-        if message["type"] == "http.response.body":
-            body = message.get("body", b"")
-            message = {"type": message["type"], "body": body[: int(len(body) * share)], "more_body": True}
+        nonlocal left
+        if message["type"] == "http.response.start":
+            left = int(int(Headers(raw=message["headers"]).get("content-length", "0")) * share)
+        else:
+            body = message.get("body", b"")[:left]
+            left -= len(body)
+            message = {"type": message["type"], "body": body, "more_body": True}
         await send(message)
 
     return sending
@@ -199,7 +207,8 @@ async def _batch(request: Request) -> Response:
         raise HTTPException(404, "no such batch")
     content, count = found
     headers = {"X-Item-Count": str(count), "Content-Type": "application/x-ndjson", "Vary": "Accept-Encoding"}
-    return _served(request, content, headers, may_be_gzip=True)
+    digest = hashlib.sha256(content).hexdigest()
+    return _served(request, Content(head=content), digest, headers, may_be_gzip=True)
 
 
 async def _attachment(request: Request) -> Response:
@@ -209,17 +218,16 @@ async def _attachment(request: Request) -> Response:
         raise HTTPException(404, "no such attachment")
     if site.faults.take("gone", request.url.path) is not None:
         raise HTTPException(410, "no longer kept")
-    content = await run_in_threadpool(media.content)
-    return _served(request, content, {"Content-Type": "application/octet-stream"}, may_be_gzip=False)
+    content = await run_in_threadpool(media.made)
+    _, digest = await run_in_threadpool(size_and_digest, media)
+    return _served(request, content, digest, {"Content-Type": "application/octet-stream"}, may_be_gzip=False)
 
 
-def _served(request: Request, content: bytes, headers: dict[str, str], *, may_be_gzip: bool) -> Response:
-    """Answer with the whole or the range that was asked for (RFC 9110 sections 13 and 14)."""
+def _served(request: Request, content: Content, digest: str, headers: dict[str, str], *, may_be_gzip: bool) -> Response:
+    """Answer with the whole or the range that was asked for (RFC 9110 sections 13 and 14), a piece after the other."""
     site: Site = request.app.state.site
-    digest = hashlib.sha256(content).hexdigest()
-    if site.faults.take("wrong_digest", request.url.path) is not None:
-        middle = len(content) // 2
-        content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    size = content.size
+    wrong = size // 2 if size and site.faults.take("wrong_digest", request.url.path) is not None else None
     asked = request.headers.get("range")
     # A range is always one of the bytes that the digest is of; gzip would have an entity tag and ranges of its own.
     zipped = may_be_gzip and asked is None and _accepts_gzip(request.headers.get("accept-encoding", ""))
@@ -229,16 +237,30 @@ def _served(request: Request, content: bytes, headers: dict[str, str], *, may_be
         return Response(status_code=304, headers=headers)
     if zipped:
         headers["Content-Encoding"] = "gzip"
-        return Response(gzip.compress(content, compresslevel=1, mtime=0), headers=headers)
-    if asked is None or request.headers.get("if-range", etag) != etag:
-        return Response(content, headers=headers)
-    span = _span(asked, len(content))
-    if span is None:
-        return Response(content, headers=headers)
-    if not span:
-        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{len(content)}"})
-    headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{len(content)}"
-    return Response(content[span.start : span.stop], status_code=206, headers=headers)
+        whole = b"".join(_altered(content, range(size), wrong))
+        return Response(gzip.compress(whole, compresslevel=1, mtime=0), headers=headers)
+    status, span = 200, range(size)
+    if asked is not None and request.headers.get("if-range", etag) == etag:
+        part = _span(asked, size)
+        if part is not None and not part:
+            return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{size}"})
+        if part is not None:
+            status, span = 206, part
+            headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
+    headers["Content-Length"] = str(len(span))
+    return StreamingResponse(_altered(content, span, wrong), status, headers)
+
+
+def _altered(content: Content, span: range, wrong: int | None) -> Iterator[bytes]:
+    """Yield the bytes of a span in pieces; the one at `wrong` is another."""
+    start = span.start
+    for piece in content.pieces(span.start, span.stop):
+        if wrong is not None and start <= wrong < start + len(piece):
+            at = wrong - start
+            yield piece[:at] + bytes([piece[at] ^ 1]) + piece[at + 1 :]
+        else:
+            yield piece
+        start += len(piece)
 
 
 def _span(asked: str, length: int) -> range | None:

@@ -18,11 +18,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from sandbox.directory import User
-from sandbox.items import PARTICULAR, Cast, File, Item, Scene, Shape, instant, item_id, message, ordinary
+from sandbox.items import ONCE_A_DAY, PARTICULAR, Cast, File, Item, Scene, Shape, instant, item_id, message, ordinary
 from sandbox.media import Media, size_and_digest
 from sandbox.people import line_of, mapping_csv, organisation, other_number
 
-# A stretch of items in which every particular shape comes once; a shorter day is one stretch.
+# A stretch of items in which a particular shape comes once; a shorter day is one stretch.
 STRETCH = 500
 
 # How much of a day's traffic falls into each 24th of it.
@@ -79,7 +79,9 @@ class World:
         self._person_of = {line_of(person.phone): person for person in self.people}
         # A kind of phone that a smaller world lacks has no item of its own.
         kinds = {"full", "denied"} - self._cast.of_kind.keys()
-        self._particular = tuple(shape for name, shape in PARTICULAR.items() if name not in kinds)
+        shapes = {name: shape for name, shape in PARTICULAR.items() if name not in kinds}
+        self._particular = tuple(shapes.values())
+        self._recurring = tuple(shape for name, shape in shapes.items() if name not in ONCE_A_DAY)
 
     def mapping_csv(self) -> str:
         """Return the mapping file that the organisation's admins keep."""
@@ -164,8 +166,10 @@ class World:
         key = item_id(day.ids, index)
         item: Item = {"itemId": key, "network": "O2", "archivedAt": instant(archived, "microseconds"), **drawn}
         if files:
+            more = drawn.get("attachments", [{}] * len(files))
             item["attachments"] = [
-                _described(f"{key}-a{number}", name, media) for number, (name, media) in enumerate(files)
+                {**_described(f"{key}-a{number}", name, media), **more[number]}
+                for number, (name, media) in enumerate(files)
             ]
         return item
 
@@ -186,12 +190,12 @@ class World:
     def _shape(self, index: int) -> tuple[Shape, int]:
         """Return the shape of a day's item, and the index of the particular item before it.
 
-        The particular shapes are spread evenly over each stretch. A day too short for all of them has the first ones,
-        and the short rest of a long day none.
+        The particular shapes are spread evenly over each stretch, in the first one all of them. A day too short for
+        them has the first ones, and the short rest of a long day none.
         """
         begin = index - index % STRETCH
         length = min(STRETCH, self.items - begin)
-        shapes = self._particular
+        shapes = self._recurring if begin else self._particular
         if length < len(shapes):
             return (ordinary, 0) if begin else (shapes[index], index - 1)
         number = -(-(index - begin) * len(shapes) // length)

@@ -14,8 +14,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import requests
 
+from sandbox.items import PARTICULAR
 from sandbox.server import Sandbox, running
 from sandbox.tls import certificates
 
@@ -68,6 +70,23 @@ def users_of_graph(sandbox: Sandbox) -> set[str]:
         return {user["id"] for user in found.json()["value"]}
 
 
+def test_a_message_may_have_what_the_administrator_allows(tmp_path: Path) -> None:
+    with running(tmp_path / "one") as usual, running(tmp_path / "two", message_mb=150) as raised:
+        limits = [sandbox.graph.message_bytes for sandbox in (usual, raised)]
+
+    assert limits == [35 * 1024 * 1024, 150 * 1024 * 1024]
+
+
+@pytest.mark.parametrize("limit", ["0", "151", "x"])
+def test_the_command_refuses_a_limit_that_no_administrator_can_set(tmp_path: Path, limit: str) -> None:
+    command = [sys.executable, "-m", "sandbox", "--state", str(tmp_path), "--message-mb", limit]
+
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)
+
+    assert ended.returncode == 2
+    assert "--message-mb" in ended.stderr
+
+
 def test_graph_knows_the_users_of_the_world(tmp_path: Path) -> None:
     with running(tmp_path, users=20) as sandbox:
         known = users_of_graph(sandbox)
@@ -104,7 +123,7 @@ def test_mails_are_kept_whether_they_came_encrypted_or_not(tmp_path: Path) -> No
 
 def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
     details = tmp_path / "sandbox.json"
-    command = [sys.executable, "-m", "sandbox", "--state", str(tmp_path), "--items", "9", "--users", "12"]
+    command = [sys.executable, "-m", "sandbox", "--state", str(tmp_path), "--items", "9", "--message-mb", "99"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 20
         while not details.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -137,5 +156,6 @@ def test_the_readme_names_every_option_and_every_fault() -> None:
     faults = re.findall(r'take\("(\w+)"', (ROOT / "sandbox" / "telemessage.py").read_text())
 
     assert len(options) > 5
+    assert f"every day of {len(PARTICULAR)} or more" in readme
     assert set(faults) == {"cut", "status", "wrong_digest", "expired_token", "gone", "slow"}
     assert [name for name in (*options, *faults) if f"`{name}`" not in readme] == []

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -269,6 +270,52 @@ def test_an_attachment_is_the_bytes_that_its_item_announces(client: Client, sand
 
     assert answer.headers["Content-Type"] == "application/octet-stream"
     assert (len(answer.content), hashlib.sha256(answer.content).hexdigest()) == (file["byteCount"], file["sha256"])
+
+
+def test_a_long_recording_may_be_had_in_parts_though_each_breaks_off(client: Client, sandbox: Sandbox) -> None:
+    file = attachment(sandbox, at_least=36_000_000)
+    url = f"{client.base}/attachments/{file['attachmentId']}"
+    client.site.faults.add("cut", share=0.6, times=2, path="/attachments/")
+
+    got = bytearray()
+    lengths = []
+    while len(got) < file["byteCount"]:
+        with (
+            suppress(ChunkedEncodingError),
+            client.get(url, headers={"Range": f"bytes={len(got)}-"}, stream=True) as part,
+        ):
+            for piece in part.iter_content(65536):
+                got += piece
+        lengths.append(len(got))
+
+    assert hashlib.sha256(got).hexdigest() == file["sha256"]
+    assert len(lengths) == 3
+    assert 0 < lengths[0] <= 0.6 * file["byteCount"]
+
+
+def test_a_long_recording_may_be_altered_in_one_byte(client: Client, sandbox: Sandbox) -> None:
+    file = attachment(sandbox, at_least=10_000_000)
+    url = f"{client.base}/attachments/{file['attachmentId']}"
+    right = client.get(url).content
+    client.site.faults.add("wrong_digest", path="/attachments/")
+
+    wrong = client.get(url).content
+
+    assert len(wrong) == len(right) == file["byteCount"]
+    assert sum(one != other for one, other in zip(wrong, right, strict=True)) == 1
+
+
+def test_an_attachment_of_no_bytes_is_served_and_cannot_be_altered(client: Client, sandbox: Sandbox) -> None:
+    files = [file for item in sandbox.world.items_of(BEGIN, END) for file in item.get("attachments", ())]
+    empty = next(file for file in files if not file["byteCount"])
+    url = f"{client.base}/attachments/{empty['attachmentId']}"
+    client.site.faults.add("wrong_digest", path="/attachments/")
+
+    whole, part = client.get(url), client.get(url, headers={"Range": "bytes=0-"})
+
+    assert (whole.status_code, whole.content, whole.headers["Content-Length"]) == (200, b"", "0")
+    assert whole.headers["ETag"] == f'"{empty["sha256"]}"'
+    assert (part.status_code, part.headers["Content-Range"]) == (416, "bytes */0")
 
 
 def test_a_cut_answer_breaks_off_and_a_range_gives_the_rest(client: Client) -> None:
