@@ -16,11 +16,10 @@ from sandbox.graph.answers import check_names, json_answer, mail_query, no_metho
 from sandbox.graph.mime import read_mime
 from sandbox.graph.odata import EXTENDED, Node, Query, conjunction, dig, extended_equality, holds, paths
 from sandbox.graph.refusals import Refused, access_denied
-from sandbox.graph.store import DRAFT, READ, Attachment, Folder, Mailbox, StoredMessage, is_indexed
+from sandbox.graph.store import DRAFT, READ, Attachment, Folder, Mailbox, StoredMessage, index_key
 from sandbox.graph.tenant import CHANGE_SENT_MAIL, Answer, Call, Tenant
 from sandbox.graph.views import (
     FLAGS,
-    MESSAGE_CLASS,
     MESSAGE_ID,
     QUICK,
     RECEIVED,
@@ -184,10 +183,10 @@ def matching(mailbox: Mailbox, query: Query, folder: Folder | None) -> list[Stor
     sole = False
     for node in conjunction(query.filter):
         equality = extended_equality(node)
-        if equality and is_indexed(equality[0]):
-            indexed = mailbox.found(*equality)
+        if equality and (key := index_key(*equality)):
+            indexed = mailbox.found(key)
         elif node[:3] == ("compare", "internetMessageId", "eq") and isinstance(node[3], str):
-            indexed = mailbox.found("", node[3])
+            indexed = mailbox.found(("", node[3].casefold()))
         if indexed is not None:
             sole = node is query.filter
             break
@@ -255,7 +254,7 @@ def list_messages(tenant: Tenant, mailbox: Mailbox, call: Call, folder: Folder |
     where = f"/mailFolders('{folder.id}')/messages" if folder else "/messages"
     context = f"https://{call.host}/v1.0/$metadata#{mailbox.base}{where}"
     return page_answer(
-        call, query, context, messages, lambda message: whole_view(tenant, mailbox, message, call, query)
+        call, query, context, messages, lambda message: whole_view(tenant, mailbox, message, call, query, listed=True)
     )
 
 
@@ -311,7 +310,7 @@ def _update(tenant: Tenant, mailbox: Mailbox, call: Call, message: StoredMessage
     for name in UPDATABLE:
         if (value := getattr(given, name)) is not UNSET:
             setattr(content, name, value)
-    fixed = {FLAGS, SENT, RECEIVED, MESSAGE_ID, MESSAGE_CLASS}
+    fixed = {FLAGS, SENT, RECEIVED, MESSAGE_ID, shapes.MESSAGE_CLASS}
     if changed := {name: value for name, value in properties.items() if name not in fixed}:
         held = properties_of(content) | changed
         content.singleValueExtendedProperties = [shapes.SingleValue(id=name, value=held[name]) for name in held]

@@ -45,7 +45,7 @@ def serve(tenant: Tenant, method: str, path: str, body: bytes) -> Answer:
             return Answer(204)
         case "PUT", "/_sandbox/limits":
             try:
-                changed = replace(tenant.limits, **_decode(body, dict[str, int | None]))
+                changed = replace(tenant.limits, **_decode(body, dict[str, Any]))
                 tenant.limit(msgspec.convert(asdict(changed), Limits))
             except (TypeError, msgspec.ValidationError) as error:
                 raise Refused(400, "BadRequest", f"No limit: {error}") from None

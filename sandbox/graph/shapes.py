@@ -330,6 +330,10 @@ _TYPES = {
     ]
 }
 _INTEGERS = {"Integer": 31, "Short": 15, "Long": 63, "Currency": 63}
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+MESSAGE_CLASS = "String 0x1a"
+# MS-OXCMSG 2.2.1.3: ASCII 0x20 to 0x7F, 1 to 255 characters, no period at the end
+_MESSAGE_CLASS = re.compile(r"[\x20-\x7f]{0,254}[\x20-\x2d\x2f-\x7f]")
 
 
 @lru_cache(maxsize=4096)
@@ -360,6 +364,8 @@ def check_value(property_id: str, value: str | None) -> None:
     if value is None:
         raise Refused(400, "ErrorInvalidExtendedPropertyValue", "The extended property value is missing.")
     if property_id.startswith("String "):
+        if property_id == MESSAGE_CLASS and not _MESSAGE_CLASS.fullmatch(value):
+            raise Refused(400, "ErrorInvalidExtendedPropertyValue", "The message class is not valid.")
         return
     kind = property_id.partition(" ")[0]
     try:
@@ -374,7 +380,7 @@ def check_value(property_id: str, value: str | None) -> None:
 @lru_cache(maxsize=4096)
 def _fits(kind: str, value: str) -> bool:
     if kind in _INTEGERS:
-        return -(1 << _INTEGERS[kind]) <= int(value) < 1 << _INTEGERS[kind]
+        return bool(_WHOLE.fullmatch(value)) and -(1 << _INTEGERS[kind]) <= int(value) < 1 << _INTEGERS[kind]
     if kind == "Boolean":
         return value.lower() in {"true", "false"}
     if kind == "SystemTime":

@@ -25,6 +25,7 @@ from sandbox.graph.refusals import Refused, item_not_found, malformed_id
 
 READ: Final = 0x1
 DRAFT: Final = 0x8
+LONGEST_KEY: Final = 255
 
 # docs-contrib `api-reference/v1.0/resources/mailfolder.md`, well-known folder names; (name, shown, parent, hidden)
 WELL_KNOWN: Final = (
@@ -315,9 +316,9 @@ class Mailbox:
         del message.folder.messages[message.number]
         message.folder.sorted = self._newest = None
 
-    def found(self, key: str, value: str) -> list[StoredMessage]:
-        """Return the messages whose indexed property has this value; the key "" is internetMessageId."""
-        held = self._index.get((key, value.casefold()))
+    def found(self, key: tuple[str, str]) -> list[StoredMessage]:
+        """Return the messages of a key of the index; those of internetMessageId begin with ""."""
+        held = self._index.get(key)
         numbers = [] if held is None else held if isinstance(held, list) else [held]
         return [self.messages[number] for number in numbers]
 
@@ -328,7 +329,7 @@ class Mailbox:
         self.last_created = now
 
     def tally(self) -> dict[str, dict[str, int]]:
-        """Count the messages by the values of each indexed property, wherever they lie but in the recoverable items.
+        """Count the messages by the values of each indexed text, wherever they lie but in the recoverable items.
 
         Values stand there as they are compared, without regard to case.
         """
@@ -363,9 +364,12 @@ class Mailbox:
         return self._newest
 
 
-def is_indexed(property_id: str) -> bool:
-    """Say whether a canonical extended property id is one that the mailbox keeps an index of: a named text."""
-    return property_id.startswith("String {")
+def index_key(property_id: str, value: str) -> tuple[str, str] | None:
+    """Return the key under which a mailbox finds an extended property's value: that of a named text of one line."""
+    if not property_id.startswith("String {") or len(value) > LONGEST_KEY or "\n" in value:
+        return None
+    folded = value.casefold()
+    return (property_id, folded) if len(folded) <= LONGEST_KEY else None
 
 
 def _keys(content: shapes.Message) -> Iterator[tuple[str, str]]:
@@ -373,8 +377,8 @@ def _keys(content: shapes.Message) -> Iterator[tuple[str, str]]:
         yield "", content.internetMessageId.casefold()
     if content.singleValueExtendedProperties is not UNSET:
         for single in content.singleValueExtendedProperties:
-            if single.id and is_indexed(single.id) and single.value is not None:
-                yield single.id, single.value.casefold()
+            if single.id and single.value is not None and (key := index_key(single.id, single.value)):
+                yield key
 
 
 def preview(body: shapes.ItemBody | None) -> str:

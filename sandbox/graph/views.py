@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from functools import lru_cache
-from hashlib import blake2b
+from hashlib import md5
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -14,12 +14,17 @@ from msgspec import UNSET
 from sandbox.graph import shapes
 from sandbox.graph.odata import EXTENDED, Expand, Query, parse_filter
 from sandbox.graph.refusals import Refused
-from sandbox.graph.shapes import base64_of
+from sandbox.graph.shapes import MESSAGE_CLASS, base64_of
 from sandbox.graph.store import DRAFT, READ, Attachment, Mailbox, StoredMessage, preview
 from sandbox.graph.tenant import Call, Tenant
 
 FLAGS, SENT, RECEIVED = "Integer 0xe07", "SystemTime 0x39", "SystemTime 0xe06"
-MESSAGE_ID, MESSAGE_CLASS = "String 0x1035", "String 0x1a"
+MESSAGE_ID = "String 0x1035"
+TOPIC, INDEX, BY_INDEX = "String 0x70", "Binary 0x71", "Boolean 0x3016"
+# What the header of a conversation index has before its GUID, and with it (MS-OXOMSG 2.2.1.3)
+BEFORE_GUID, HEADER, BASE64_OF_HEADER = 6, 22, 32
+# Exchange gives a text of a list up to here, and all of it when the item itself is asked for (ews-javascript-api#429)
+LISTED_TEXT: Final = 255
 ATTACHMENT_FIELDS: Final = frozenset({"contentType", "id", "isInline", "lastModifiedDateTime", "name", "size"})
 NOT_FLAGGED: Final = {"flagStatus": "notFlagged"}
 _CHANGE = struct.Struct(">QI")
@@ -50,6 +55,9 @@ def message_view(
     change = b64encode(_CHANGE.pack(message.number, message.change)).decode("ascii")
     message_id = mailbox.message_id(message, immutable=immutable)
     subject = content.subject or ""
+    properties = properties_of(content)
+    index = properties.get(INDEX)
+    by = index[:BASE64_OF_HEADER] if index and properties.get(BY_INDEX, "").lower() == "true" else ""
     view: dict[str, Any] = {
         "@odata.etag": f'W/"{change}"',
         "id": message_id,
@@ -65,8 +73,8 @@ def message_view(
         "bodyPreview": preview(content.body or None),
         "importance": content.importance or "normal",
         "parentFolderId": message.folder.id,
-        "conversationId": _conversation(mailbox.user.id, subject),
-        "conversationIndex": None,
+        "conversationId": _conversation(mailbox.user.id, properties.get(TOPIC) or subject, by),
+        "conversationIndex": index,
         "isDeliveryReceiptRequested": bool(content.isDeliveryReceiptRequested),
         "isReadReceiptRequested": bool(content.isReadReceiptRequested),
         "isRead": bool(message.flags & READ),
@@ -87,9 +95,14 @@ def message_view(
 
 
 @lru_cache(maxsize=4096)
-def _conversation(owner: str, topic: str) -> str:
-    digest = blake2b(f"{owner}\n{topic}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    return "AAQkAG" + b64encode(owner.encode("ascii")[:18] + digest, b"-_").decode("ascii")
+def _conversation(owner: str, topic: str, index: str) -> str:
+    """Return the id of a conversation, which the index's GUID makes or else the topic (MS-OXOMSG 2.2.1.2)."""
+    header = b64decode(index)[:HEADER]
+    if len(header) == HEADER and header[0] == 1:
+        made = header[BEFORE_GUID:]
+    else:
+        made = md5(topic[:255].upper().encode("utf-16-le", "surrogatepass"), usedforsecurity=False).digest()
+    return "AAQkAG" + b64encode(owner.encode("ascii")[:18] + made, b"-_").decode("ascii")
 
 
 def properties_of(given: shapes.Message) -> dict[str, str]:
@@ -115,13 +128,18 @@ def extended_value(message: StoredMessage, content: shapes.Message, property_id:
     """Return the value of a single-value extended property by its canonical id, computed ones included."""
     if (computed := _COMPUTED.get(property_id)) is not None:
         return computed(message, content)
-    return properties_of(content).get(property_id) or ("IPM.Note" if property_id == MESSAGE_CLASS else None)
+    if (held := properties_of(content).get(property_id)) is not None:
+        return held
+    return {MESSAGE_CLASS: "IPM.Note", TOPIC: content.subject or None}.get(property_id)
 
 
 def whole_view(
-    tenant: Tenant, mailbox: Mailbox, message: StoredMessage, call: Call, query: Query | None
+    tenant: Tenant, mailbox: Mailbox, message: StoredMessage, call: Call, query: Query | None, *, listed: bool = False
 ) -> dict[str, Any]:
-    """Return what $select and $expand ask for; headers are there only when they are selected (message resource)."""
+    """Return what $select and $expand ask for; headers are there only when they are selected (message resource).
+
+    :param listed: the message is one of a list, whose extended texts are cut.
+    """
     content = message.content
     if query is not None and query.select and QUICK.keys() >= {*query.select} - {"id"}:
         view = _etag_and_id(mailbox, message, immutable=call.immutable)
@@ -142,7 +160,13 @@ def whole_view(
             view["attachments"] = files
         elif expand.name == EXTENDED:
             found = [(name, extended_value(message, content, name)) for name in _expanded_ids(expand)]
-            if held := [{"id": name, "value": value} for name, value in found if value is not None]:
+            end = LISTED_TEXT if listed else None
+            held = [
+                {"id": name, "value": value[:end] if name.startswith("String ") else value}
+                for name, value in found
+                if value is not None
+            ]
+            if held:
                 view[EXTENDED] = held
         else:
             wanted = set(_expanded_ids(expand))

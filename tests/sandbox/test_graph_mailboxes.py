@@ -144,8 +144,8 @@ def test_a_small_file_is_added_to_a_message_and_taken_away(graph: TestClient, po
     assert graph.get(f"{posted}/attachments").json()["value"] == []
 
 
-def session(graph: TestClient, path: str, size: int, kind: str = "file") -> Any:
-    item = {"attachmentType": kind, "name": "call.mp3", "size": size, "contentType": "audio/mpeg"}
+def session(graph: TestClient, path: str, size: int, kind: str = "file", **more: Any) -> Any:
+    item = {"attachmentType": kind, "name": "call.mp3", "size": size, "contentType": "audio/mpeg", **more}
     return graph.post(f"{path}/attachments/createUploadSession", json={"AttachmentItem": item})
 
 
@@ -171,6 +171,20 @@ def test_a_large_file_goes_up_in_order_and_ends_with_its_location(graph: TestCli
     assert (last.status_code, last.content) == (201, b"")
     stored = graph.get(f"{last.headers['Location']}/$value", headers={"Authorization": authorization})
     assert stored.content == content
+
+
+def test_a_large_picture_goes_up_as_part_of_the_body(graph: TestClient, posted: str) -> None:
+    authorization = graph.headers["Authorization"]
+    opened = session(graph, posted, 3 * MEGABYTE, isInline=True, contentId="one@archive.example.com")
+
+    put(graph, opened.json()["uploadUrl"], bytes(3 * MEGABYTE), 0, 3 * MEGABYTE)
+
+    headers = {"Authorization": authorization}
+    listed = graph.get(f"{posted}/attachments", headers=headers).json()["value"]
+    assert [(each["isInline"], each["contentId"], each["size"]) for each in listed] == [
+        (True, "one@archive.example.com", 3 * MEGABYTE)
+    ]
+    assert graph.get(posted, headers=headers).json()["hasAttachments"] is False
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,31 @@ def test_the_same_message_id_twice_makes_two_messages(graph: TestClient) -> None
             400,
             "ErrorInvalidExtendedPropertyValue",
         ),
+        *(
+            (
+                {"singleValueExtendedProperties": [{"id": kind, "value": value}]},
+                400,
+                "ErrorInvalidExtendedPropertyValue",
+            )
+            for kind, value in [
+                ("Binary 0x0071", "AQ="),
+                ("Binary 0x0071", "not base64"),
+                ("Binary 0x0071", "AQ==\n"),
+                ("Boolean 0x3016", "1"),
+                ("Boolean 0x3016", ""),
+                ("Integer 0x0E07", "1_0"),
+                ("Integer 0x0E07", "\u0661"),
+                ("String 0x001A", ""),
+                ("String 0x001A", "IPM.Note."),
+                ("String 0x001A", "IPM.Nöte"),
+                ("String 0x001A", "IPM." + "x" * 252),
+            ]
+        ),
+        ({"singleValueExtendedProperties": [{"id": "Boolean 0x3016", "value": True}]}, 400, "RequestBodyRead"),
         ({"attachments": [{"name": "a", "contentBytes": "aGk="}]}, 422, "UnprocessableType"),
+        ({"attachments": [file(content="not base64")]}, 400, "RequestBodyRead"),
+        ({"attachments": [file(isInline="yes")]}, 400, "RequestBodyRead"),
+        ({"ccRecipients": [person("+447700900001", "x")]}, 400, "ErrorInvalidRecipients"),
         ({"attachments": [file(colour="red")]}, 400, "RequestBodyRead"),
     ],
 )
@@ -272,6 +296,150 @@ def test_extended_properties_come_back_only_when_they_are_expanded_by_id(graph: 
     values = {item["id"].partition(" ")[2]: item["value"] for item in expanded["singleValueExtendedProperties"]}
     assert values == {"{6e7da4c2-5d8a-4c3b-9e1f-0a1b2c3d4e5f} Name ItemId": "ab12", "0xe07": "1"}
     assert "singleValueExtendedProperties" not in made
+
+
+FACTS_ID = ITEM_ID.replace("ItemId", "Facts")
+FACTS = "\n".join(f"X-O2-Fact-{number}: what was captured, naïve ß \U0001f3d7" for number in range(100))
+
+
+def index_of(guid: bytes, child: bytes = b"") -> str:
+    """Make a conversation index: its header, and the block of a reply (MS-OXOMSG 2.2.1.3)."""
+    return base64.b64encode(b"\x01" + bytes(5) + guid + child).decode()
+
+
+def of_conversation(index: str, tracking: str = "true", **changes: Any) -> dict[str, Any]:
+    properties = [{"id": "Binary 0x0071", "value": index}, {"id": "Boolean 0x3016", "value": tracking}]
+    return {**changes, "singleValueExtendedProperties": properties}
+
+
+def test_what_an_archived_item_consists_of_reads_back_as_it_was_posted(graph: TestClient) -> None:
+    given = {
+        "Binary 0x71": index_of(b"0123456789abcdef", b"12345"),
+        "String 0x70": "SMS with +44 7700 900002",
+        "Boolean 0x3016": "true",
+        "String 0x1a": "IPM.Note.O2Network.MMS",
+        FACTS_ID.replace("{6E7DA4C2-5D8A-4C3B-9E1F-0A1B2C3D4E5F}", "{6e7da4c2-5d8a-4c3b-9e1f-0a1b2c3d4e5f}"): FACTS,
+    }
+    body = {"contentType": "html", "content": '<p>Look<img src="cid:part-1@archive.example.com"></p>'}
+    picture = file(isInline=True, contentId="part-1@archive.example.com")
+    nothing = file("text_0.txt", "", contentType="text/plain", isInline=True, contentId="part-2@archive.example.com")
+    made = created(
+        graph,
+        body=body,
+        ccRecipients=[person("447700900003@sms.example.com", "Cy (+44 7700 900003)")],
+        singleValueExtendedProperties=[{"id": name, "value": value} for name, value in given.items()],
+        attachments=[picture, nothing],
+    )
+    names = " or ".join(f"id eq '{name}'" for name in given)
+    expand = f"attachments,singleValueExtendedProperties($filter={names})"
+
+    read = graph.get(f"{MESSAGES}/{made['id']}", params={"$expand": expand}).json()
+
+    assert {each["id"]: each["value"] for each in read["singleValueExtendedProperties"]} == given
+    assert read["body"] == body
+    assert read["ccRecipients"] == [person("447700900003@sms.example.com", "Cy (+44 7700 900003)")]
+    assert read["conversationIndex"] == given["Binary 0x71"]
+    assert [
+        (each["name"], each["isInline"], each["contentId"], each["contentBytes"], each["size"])
+        for each in read["attachments"]
+    ] == [
+        ("photo.png", True, "part-1@archive.example.com", "iVBORw==", 4),
+        ("text_0.txt", True, "part-2@archive.example.com", "", 0),
+    ]
+    assert read["hasAttachments"] is False
+
+
+def test_a_list_cuts_long_texts_and_the_message_itself_does_not(graph: TestClient) -> None:
+    made = created(graph, singleValueExtendedProperties=[{"id": FACTS_ID, "value": FACTS}])
+    expand = {"$expand": f"singleValueExtendedProperties($filter=id eq '{FACTS_ID}')"}
+
+    listed = graph.get(INBOX, params=expand).json()["value"][0]
+    read = graph.get(f"{INBOX}/{made['id']}", params=expand).json()
+
+    assert len(FACTS) > 4000
+    assert listed["singleValueExtendedProperties"][0]["value"] == FACTS[:255]
+    assert read["singleValueExtendedProperties"][0]["value"] == FACTS
+
+
+@pytest.mark.parametrize("value", ["one line", FACTS, "ß" * 200, "a\nb"], ids=["short", "long", "unfolded", "lines"])
+def test_a_named_text_of_any_length_is_found_without_regard_to_case(graph: TestClient, value: str) -> None:
+    created(graph, singleValueExtendedProperties=[{"id": FACTS_ID, "value": value}])
+    condition = "singleValueExtendedProperties/any(ep: ep/id eq '{}' and ep/value eq '{}')"
+
+    found, other = (
+        graph.get(INBOX, params={"$filter": condition.format(FACTS_ID, wanted)}).json()["value"]
+        for wanted in (value.upper(), value + "x")
+    )
+
+    assert (len(found), other) == (1, [])
+
+
+def test_messages_are_found_by_their_class_whatever_its_case(graph: TestClient) -> None:
+    for kind in ("IPM.Note.O2Network.SMS", "IPM.Note.O2Network.SMS", "IPM.Note.O2Network.Call", None):
+        created(graph, singleValueExtendedProperties=kind and [{"id": "String 0x001A", "value": kind}])
+    condition = "singleValueExtendedProperties/any(ep: ep/id eq 'String 0x001A' and ep/value eq '{}')"
+
+    counts = [
+        len(graph.get(MESSAGES, params={"$filter": condition.format(kind)}).json()["value"])
+        for kind in ("IPM.Note.O2Network.SMS", "ipm.note.o2network.call", "IPM.Note", "IPM.Note.O2Network")
+    ]
+
+    assert counts == [2, 1, 1, 0]
+
+
+def test_messages_whose_indexes_have_one_guid_are_one_conversation_whatever_their_subjects(graph: TestClient) -> None:
+    one, other = b"0123456789abcdef", b"0123456789abcdeX"
+
+    conversations = [
+        created(graph, **of_conversation(index_of(guid, child), subject=subject))["conversationId"]
+        for guid, child, subject in [
+            (one, b"", "a"),
+            (one, b"12345", "b"),
+            (one, b"1234567890", "a"),
+            (other, b"", "a"),
+        ]
+    ]
+
+    assert len(set(conversations[:3])) == 1
+    assert conversations[3] not in conversations[:3]
+
+
+@pytest.mark.parametrize(
+    ("index", "tracking"),
+    [
+        (index_of(b"0123456789abcdef"), "false"),
+        (index_of(b"0123456789abcde"), "true"),  # a byte too short
+        (base64.b64encode(b"\x02" + bytes(21)).decode(), "true"),  # not the first byte that a header has
+        ("", "true"),
+    ],
+)
+def test_without_an_index_to_go_by_the_topic_makes_the_conversation(
+    graph: TestClient, index: str, tracking: str
+) -> None:
+    indexed = of_conversation(index, tracking, subject="Subject")
+    topic = [{"id": "String 0x0070", "value": "SUBJECT"}]
+
+    conversations = [
+        created(graph, **changes)["conversationId"]
+        for changes in (
+            indexed,
+            {"subject": "Subject", "singleValueExtendedProperties": None},
+            {"subject": "Another", "singleValueExtendedProperties": topic},
+            {"subject": "Another", "singleValueExtendedProperties": None},
+        )
+    ]
+
+    assert len(set(conversations[:3])) == 1
+    assert conversations[3] != conversations[0]
+
+
+def test_a_conversation_can_be_asked_for(graph: TestClient) -> None:
+    made = created(graph, **of_conversation(index_of(b"0123456789abcdef")))
+    created(graph)
+
+    found = graph.get(MESSAGES, params={"$filter": f"conversationId eq '{made['conversationId']}'"}).json()["value"]
+
+    assert [message["id"] for message in found] == [graph.get(f"{MESSAGES}/{made['id']}").json()["id"]]
 
 
 def test_a_list_comes_in_pages_of_ten_and_links_to_the_next(graph: TestClient) -> None:

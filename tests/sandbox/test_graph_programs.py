@@ -45,6 +45,14 @@ def test_the_tally_counts_an_item_wherever_it_lies_until_it_is_gone_for_good() -
     assert graph.get("/_sandbox/tally").json()[ANNA.id] == {"messages": 1, "values": {KEY: {"two": 1}}}
 
 
+def test_the_tally_leaves_out_texts_that_name_nothing() -> None:
+    graph = client(tenant())
+    for value in ("a\nb", "x" * 256, "named"):
+        graph.post(MESSAGES, json=item(value))
+
+    assert graph.get("/_sandbox/tally").json()[ANNA.id] == {"messages": 3, "values": {KEY: {"named": 1}}}
+
+
 def test_the_load_tells_creates_requests_refusals_and_faults_apart() -> None:
     whole = tenant(limits=Limits(requests=4))
     graph = client(whole)
