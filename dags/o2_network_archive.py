@@ -22,6 +22,8 @@ TIMEZONE = os.environ.get("O2_TIMEZONE") or "Europe/London"
 FIRST_DAY = os.environ.get("O2_FIRST_DAY")
 REGION = os.environ.get("O2_REGION") or "GB"
 MAPPINGS = os.environ.get("O2_MAPPINGS") or str(Path(__file__).resolve().parent.parent / "include" / "mappings")
+MESSAGE_CLASS = os.environ.get("O2_MESSAGE_CLASS") or "IPM.Note.O2Network"
+MESSAGE_LIMIT_MB = int(os.environ.get("O2_MESSAGE_LIMIT_MB") or 35)
 IMPORT_TASKS = int(os.environ.get("O2_IMPORT_TASKS") or 16)
 DEADLINE = timedelta(hours=float(os.environ.get("O2_DEADLINE_HOURS") or 6))
 ALERT_EMAIL = os.environ.get("O2_ALERT_EMAIL")
@@ -37,6 +39,7 @@ Archives what the O2 network captured in one window (by default: yesterday) into
 - **stage_to_blob** copies batches and attachments into staging, byte for byte. It tries again by itself; what is
   staged is not copied again.
 - **convert** makes an e-mail of every record. One that breaks the contract is rejected by name; the rest goes on.
+  *O2_MESSAGE_CLASS* or *O2_MESSAGE_LIMIT_MB*: mend the setting that it names and clear the task.
 - **map_mailboxes** decides who gets what: mapping files first, then the e-mail property. *The mapping cannot be
   used*: mend the lines it names and clear the task.
 - **import_to_mailboxes** writes each delivery into its mailbox, once. It tries again by itself; what is delivered is
@@ -119,7 +122,9 @@ with DAG(
         task_id="extract", timezone=TIMEZONE, retries=24
     )  # ten hours for a window that is not closed
     stage = StageToBlobOperator.partial(task_id="stage_to_blob").expand(group=extract.output)
-    convert = ConvertOperator.partial(task_id="convert", region=REGION).expand(group=stage.output)
+    convert = ConvertOperator.partial(
+        task_id="convert", region=REGION, message_class=MESSAGE_CLASS, message_megabytes=MESSAGE_LIMIT_MB
+    ).expand(group=stage.output)
     map_mailboxes = MapMailboxesOperator(
         task_id="map_mailboxes", groups=convert.output, mappings=MAPPINGS, region=REGION, tasks=IMPORT_TASKS
     )

@@ -14,7 +14,8 @@ import msgspec
 
 from benchmarks.importing.tenant import BUCKETS
 from o2_connector.core.conversion import packed_message
-from o2_connector.core.items import Item, parse_item, record_digest
+from o2_connector.core.conversion_profile import Profile
+from o2_connector.core.items import Item, captured
 from o2_connector.core.layout import converted_stem, shard_stem
 from o2_connector.core.ledger import Delivery, delivery_lines
 from o2_connector.core.manifest import Shard, StagedObject
@@ -30,16 +31,16 @@ RUN_ID = "manual__bench-import"
 BATCH = 500
 """Items in a batch, and so messages in a pack; the sandbox's TeleMessage site makes them as long."""
 A_DAY = 20_000
+PROFILE = Profile(region="GB")
 
 
 def texts(count: int, corpus: Path | None = None) -> Iterator[tuple[Item, Rendering]]:
     """Yield text messages of a world, rendered: the first of them that have no attachment."""
     world = World(1, 100, A_DAY, "Europe/London", corpus)
     plain = (item for item in world.items_of(WINDOW.start, WINDOW.end) if not item.get("attachments"))
-    for captured in islice(plain, count):
-        line = msgspec.json.encode(captured)
-        item = parse_item(line)
-        yield item, render(item, record=record_digest(line), region="GB", missing={})
+    for each in islice(plain, count):
+        record = captured(msgspec.json.encode(each))
+        yield record.item, render(record, PROFILE, {})
 
 
 def shuffled(counts: Mapping[str, int]) -> list[str]:

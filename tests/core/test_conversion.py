@@ -13,16 +13,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from o2_connector.core.conversion import Converted, Reject, convert_batch, packed_message, participant_rows
+from o2_connector.core.conversion import (
+    PARTICIPANTS_HEAD,
+    Converted,
+    Reject,
+    convert_batch,
+    packed_message,
+    participant_rows,
+)
+from o2_connector.core.escapes import one_line
 from o2_connector.core.items import File, Item, parse_item, record_digest
 from o2_connector.core.ledger import Packed
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.phones import normalise
-from tests.core.records import FULL, RECORD, line, records, texts
+from tests.core.records import FULL, PROFILE, RECORD, line, records, texts
 
 
 def convert(lines: list[bytes], missing: dict[File, Cause] | None = None) -> list[Converted | Reject]:
-    return list(convert_batch(lines, batch_id="b1", region="GB", missing=missing or {}))
+    return list(convert_batch(lines, batch_id="b1", profile=PROFILE, missing=missing or {}))
 
 
 def test_a_record_that_breaks_the_contract_is_rejected_by_name_and_the_rest_goes_on() -> None:
@@ -30,7 +38,7 @@ def test_a_record_that_breaks_the_contract_is_rejected_by_name_and_the_rest_goes
 
     found = convert(lines)
 
-    assert [each.item.item_id for each in found if isinstance(each, Converted)] == ["o2-1", "o2-3"]
+    assert [each.captured.item.item_id for each in found if isinstance(each, Converted)] == ["o2-1", "o2-3"]
     assert [each for each in found if isinstance(each, Reject)] == [
         Reject(
             batch_id="b1",
@@ -63,7 +71,8 @@ def test_an_attachment_that_is_missing_is_named_in_the_mail_and_counted() -> Non
     assert isinstance(found, Converted)
     assert found.rendering.parts == ()
     assert found.rendering.causes == (Cause.ATTACHMENT_GONE,)
-    assert f"“a.png” (1 bytes, SHA-256 {'0' * 64}) is not here: {Cause.ATTACHMENT_GONE}" in found.rendering.text
+    assert "“a.png” is not in this e-mail: TeleMessage keeps it no longer." in found.rendering.text
+    assert f"1 bytes, SHA-256 {'0' * 64}" in found.rendering.text
 
 
 @settings(max_examples=40, deadline=None)
@@ -76,7 +85,7 @@ def test_any_item_is_packed_in_one_line_that_reads_back(drawn: tuple[dict[str, A
 
     assert packed.count(b"\n") == 1
     read = msgspec.json.decode(packed, type=Packed)
-    assert msgspec.json.decode(read.message)["body"]["content"] == found.rendering.text
+    assert msgspec.json.decode(read.message)["body"]["content"] == (found.rendering.html or found.rendering.text)
     assert [part.sha256 for part in read.parts] == list(drawn[1])
 
 
@@ -85,15 +94,13 @@ def test_any_item_is_packed_in_one_line_that_reads_back(drawn: tuple[dict[str, A
 def test_participants_survive_their_table(people: list[tuple[str, str | None]]) -> None:
     persons = [{"phone": phone, "email": email} for phone, email in people]
     item = msgspec.convert({**RECORD, "from": persons[0], "to": persons}, Item)
-    expected = list(participant_rows(3, item))
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(expected)
 
     types: dict[Any, Any] = {"row": int, "phone": str, "email": str}
-    table = pd.read_csv(io.BytesIO(b"row,phone,email\n" + text.getvalue().encode()), dtype=types, keep_default_na=False)
+    rows = io.BytesIO(PARTICIPANTS_HEAD + participant_rows(3, item))
+    table = pd.read_csv(rows, dtype=types, keep_default_na=False)
 
-    assert list(table.itertuples(index=False, name=None)) == expected
-    assert len(table) == len(people) + 1
+    assert table["row"].tolist() == [3] * (len(people) + 1)
+    assert table["email"].tolist()[1:] == [one_line((email or "").strip()) for _, email in people]
     assert [normalise(phone, "GB") for phone in table["phone"]][1:] == [normalise(phone, "GB") for phone, _ in people]
 
 
@@ -101,4 +108,6 @@ def test_participants_survive_their_table(people: list[tuple[str, str | None]]) 
 def test_a_sender_that_looks_like_nothing_is_a_sender(phone: str) -> None:
     item = parse_item(line(**{"from": {"phone": phone}}))
 
-    assert next(participant_rows(0, item)) == (0, phone.strip(), "")
+    (row, *_) = csv.reader(io.StringIO(participant_rows(0, item).decode(), newline=""))
+
+    assert row == ["0", phone.strip(), ""]

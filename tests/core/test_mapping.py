@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from o2_connector.core.errors import StopError
 from o2_connector.core.mapping import Decisions, PhoneBook, addresses, decide, read_phone_book, with_candidates
 from o2_connector.core.outcomes import Cause, Rule
+from o2_connector.core.parties import is_smtp_address
 from o2_connector.core.phones import normalise
-from o2_connector.core.rendering import is_smtp_address
 
 HEAD = "ExternalUserId,O365UserMailbox\n"
 ALEX, KIM, LEE = "+447700900321", "+447700900456", "+447700900789"

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from o2_connector.core.conversion import packed_message
+from o2_connector.core.conversion_profile import Profile
 from o2_connector.core.identity import item_key
-from o2_connector.core.items import parse_item, record_digest
+from o2_connector.core.items import captured
 from o2_connector.core.layout import attachment_stem, converted_stem, shard_stem
 from o2_connector.core.ledger import Delivery, delivery_lines
 from o2_connector.core.manifest import Shard
@@ -73,9 +74,8 @@ def stage(
                 with staging.writer(attachment_stem(hashlib.sha256(content).hexdigest())) as out:
                     out.write(content)
             line = record(number, files.get(number, ()))
-            item = parse_item(line)
             offset = pack.tell()
-            pack.write(packed_message(render(item, record=record_digest(line), region="GB", missing={})))
+            pack.write(packed_message(render(captured(line), Profile(region="GB"), {})))
             places[number] = offset, pack.tell() - offset
     deliveries = [
         Delivery(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,8 @@ from random import Random
 import msgspec
 
 from o2_connector.core.conversion import packed_message
-from o2_connector.core.items import Item, record_digest
+from o2_connector.core.conversion_profile import Profile
+from o2_connector.core.items import captured
 from o2_connector.core.layout import attachment_stem, converted_stem, shard_stem
 from o2_connector.core.ledger import Delivery, delivery_lines
 from o2_connector.core.manifest import Shard, StagedObject
@@ -140,7 +140,7 @@ class World:
             "text": f"Item {number} of slot {slot}. " + "All is well here. " * random.randrange(12),
             "attachments": [self._stage_attachment(place, content) for place, content in enumerate(contents)],
         }
-        rendering = render(msgspec.convert(record, Item), record=_record(record), region="GB", missing={})
+        rendering = render(captured(msgspec.json.encode(record)), Profile(region="GB"), {})
         copies = 1 if max(sizes, default=0) > INLINE else random.choice((1, 1, 1, 2, 3))
         return Sent(
             item_id=str(record["itemId"]),
@@ -197,7 +197,3 @@ def _deliveries(items: Sequence[Sent], pack: int, random: Random) -> Iterable[De
             if random.random() < 0.04:  # the source sent it again: no mailbox is asked, and it proves nothing
                 yield msgspec.structs.replace(row, settled=(Outcome.SKIPPED, Cause.SAME_ITEM_AGAIN))
         offset += len(item.packed)
-
-
-def _record(record: dict[str, object]) -> str:
-    return record_digest(json.dumps(record).encode())

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
+from o2_connector.core.conversion_profile import Profile
 from o2_connector.core.errors import ItemError
+from o2_connector.core.escapes import one_line
 from o2_connector.core.graph_message import graph_message
-from o2_connector.core.items import File, Item, parse_item, record_digest
+from o2_connector.core.items import Captured, File, Item, captured, record_digest
 from o2_connector.core.ledger import Packed, PackedPart
 from o2_connector.core.outcomes import Cause
-from o2_connector.core.rendering import Rendering, one_line, render
+from o2_connector.core.rendering import Rendering, render
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Converted:
     """Hold one item, converted."""
 
-    item: Item
-    record: str
+    captured: Captured
     rendering: Rendering
 
 
@@ -71,19 +75,20 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def convert_batch(
-    lines: Iterable[bytes], *, batch_id: str, region: str, missing: dict[File, Cause]
+    lines: Iterable[bytes], *, batch_id: str, profile: Profile, missing: Mapping[File, Cause]
 ) -> Iterator[Converted | Reject]:
     """Convert a batch, line by line; a record that breaks the contract is rejected and the rest goes on."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        record = record_digest(line)
         try:
-            item = parse_item(line)
+            found = captured(line)
         except ItemError as error:
-            yield Reject(batch_id=batch_id, line=number, item_id=error.item_id, fault=error.fault, record=record)
+            yield Reject(
+                batch_id=batch_id, line=number, item_id=error.item_id, fault=error.fault, record=record_digest(line)
+            )
             continue
-        yield Converted(item=item, record=record, rendering=render(item, record=record, region=region, missing=missing))
+        yield Converted(captured=found, rendering=render(found, profile, missing))
 
 
 def packed_message(rendering: Rendering) -> bytes:
@@ -91,15 +96,48 @@ def packed_message(rendering: Rendering) -> bytes:
     packed = Packed(
         message=msgspec.Raw(_ENCODER.encode(graph_message(rendering))),
         parts=tuple(
-            PackedPart(name=part.name, content_type=part.content_type, size=part.size, sha256=part.sha256)
+            PackedPart(
+                name=part.name,
+                content_type=part.content_type,
+                size=part.size,
+                sha256=part.sha256,
+                content_id=part.content_id,
+            )
             for part in rendering.parts
         ),
     )
     return _ENCODER.encode(packed) + b"\n"
 
 
-def participant_rows(row: int, item: Item) -> Iterator[tuple[int, str, str]]:
-    """Yield (row of the item in its batch's index, phone, e-mail property or nothing) for each participant."""
-    for each in item.participants:
-        # Any white space is a space to those who read numbers; a bare line end would break a table's row in two.
-        yield row, one_line(" ".join(each.phone.split())), one_line((each.email or "").strip())
+def index_row(each: Converted, *, eml: tuple[int, int], eml_sha256: str, message: tuple[int, int]) -> bytes:
+    """Return an item's line for the index; see :class:`IndexRow`."""
+    rendering = each.rendering
+    row = IndexRow(
+        item_id=each.captured.item.item_id,
+        key=rendering.key,
+        sent=round(rendering.sent_at.timestamp() * 1000),
+        record=each.captured.digest,
+        eml=eml,
+        eml_sha256=eml_sha256,
+        message=message,
+        attached=sum([part.size for part in rendering.parts]),
+        causes=rendering.causes,
+    )
+    return _ENCODER.encode(row) + b"\n"
+
+
+PARTICIPANTS_HEAD = b"row,phone,email\n"
+"""The first line of the table of participants."""
+
+
+def participant_rows(row: int, item: Item) -> bytes:
+    """Return a line for each participant: row of the item in its batch's index, phone, e-mail property or nothing."""
+    return b"".join([b"%d,%b" % (row, _columns(each.phone, each.email)) for each in item.participants])
+
+
+@lru_cache(1 << 14)
+def _columns(phone: str, email: str | None) -> bytes:
+    # Any white space is a space to those who read numbers; a bare line end would break a table's row in two.
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerow((one_line(" ".join(phone.split())), one_line((email or "").strip())))
+    return text.getvalue().encode()

@@ -8,36 +8,49 @@ from __future__ import annotations
 
 from typing import Any
 
+from o2_connector.core.conversation import as_text
 from o2_connector.core.eml import encoded_word_text
-from o2_connector.core.naming import ITEM_PROPERTY
-from o2_connector.core.rendering import Address, Rendering
+from o2_connector.core.facts import FIRST
+from o2_connector.core.naming import FACTS_PROPERTY, ITEM_PROPERTY
+from o2_connector.core.parties import Address
+from o2_connector.core.rendering import Rendering
 
-_MAX_HEADERS = 5  # InvalidInternetMessageHeaderCollection: "… should be less than or equal to 5."
-_MAX_HEADER_VALUE = 995  # characters that others have written; an EML has the header whole
+_MAX_HEADER_VALUE = 995  # characters that others have written; the facts' property has it whole
 
 
 def graph_message(rendering: Rendering) -> dict[str, Any]:
     """Return the body of ``POST /users/{id}/mailFolders/{id}/messages``, without attachments."""
-    sent = rendering.sent_at.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    sent = f"{rendering.sent_at.isoformat(timespec='milliseconds')[:23]}Z"
+    sender = _recipient(rendering.sender)
+    html = rendering.html
     return {
         "subject": rendering.subject,
-        "body": {"contentType": "text", "content": rendering.text},
-        "from": _recipient(rendering.sender),
-        "sender": _recipient(rendering.sender),
-        "toRecipients": [_recipient(each) for each in rendering.recipients],
+        "body": {
+            "contentType": "text" if html is None else "html",
+            "content": rendering.text if html is None else html,
+        },
+        "from": sender,
+        "sender": sender,
+        "toRecipients": [_recipient(each) for each in rendering.to],
+        "ccRecipients": [_recipient(each) for each in rendering.cc],
         "internetMessageId": rendering.message_id,
         "isRead": True,
         "internetMessageHeaders": [
             {"name": name, "value": value}
-            for name, text in rendering.headers[:_MAX_HEADERS]
+            for name, text in rendering.facts[:FIRST]
             if len(value := " ".join(encoded_word_text(text))) <= _MAX_HEADER_VALUE
         ],
         "singleValueExtendedProperties": [
             {"id": "Integer 0x0E07", "value": "1"},  # PidTagMessageFlags: read, and not unsent, so no draft
             {"id": "SystemTime 0x0039", "value": sent},  # PidTagClientSubmitTime
             {"id": "SystemTime 0x0E06", "value": sent},  # PidTagMessageDeliveryTime
-            {"id": "String 0x001A", "value": "IPM.Note"},  # PidTagMessageClass
+            {"id": "String 0x001A", "value": rendering.message_class},  # PidTagMessageClass
+            {"id": "String 0x0070", "value": rendering.subject},  # PidTagConversationTopic
+            {"id": "Binary 0x0071", "value": as_text(rendering.conversation_index)},  # PidTagConversationIndex
+            # PidTagConversationIndexTracking (MS-OXOMSG 2.2.1.4): the conversation is the one that the index names
+            {"id": "Boolean 0x3016", "value": "true"},
             {"id": ITEM_PROPERTY, "value": rendering.key},
+            {"id": FACTS_PROPERTY, "value": "\n".join([f"{name}: {text}" for name, text in rendering.facts])},
         ],
     }
 

@@ -26,12 +26,17 @@ def message_id(item_id: str) -> str:
     return f"<{item_key(item_id)}@{DOMAIN}>"
 
 
-def thread_reference(parts: tuple[str, ...]) -> str:
-    """Return the Message-ID of a conversation's root, which no message has: every message of it refers to it.
+def thread_key(parts: tuple[str, ...]) -> str:
+    """Return the key of a conversation: 40 hex digits.
 
     :param parts: what makes it this conversation: a kind, a group's id, the numbers; never a name, for names change.
     """
-    return f"<{_digest(_THREAD_SALT, *parts)}@{DOMAIN}>"
+    return _digest(_THREAD_SALT, *parts)
+
+
+def thread_reference(parts: tuple[str, ...]) -> str:
+    """Return the Message-ID of a conversation's root, which no message has: every message of it refers to it."""
+    return f"<{thread_key(parts)}@{DOMAIN}>"
 
 
 def _digest(*parts: str) -> str:

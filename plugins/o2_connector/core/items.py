@@ -10,11 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
+from msgspec.structs import fields
 
 from o2_connector.core.errors import ItemError
 
@@ -73,8 +77,11 @@ class Action(StrEnum):
     DELETE = "DELETE"
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Be the base of the record's parts: immutable, by keyword, camelCase in JSON."""
+class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Be the base of the record's parts: immutable, by keyword, camelCase in JSON.
+
+    A field that the contract does not know is noticed, and kept in :class:`Captured`.
+    """
 
 
 class Participant(Record, frozen=True, kw_only=True, rename="camel"):
@@ -163,44 +170,104 @@ class Item(Record, frozen=True, kw_only=True, rename="camel"):
         return len(self.to) > 1
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Captured:
+    """Hold a captured record.
+
+    :param digest: SHA-256 of its bytes.
+    :param other: the values of fields that the contract does not know, by JSON Pointer (RFC 6901): ``/to/0/carrier``.
+    """
+
+    item: Item
+    digest: str
+    other: Mapping[str, Any]
+
+
 _DECODER = msgspec.json.Decoder(Item)
 # msgspec quotes the value, which may be anything, " - at `$" included: up to the last place that it names.
 _ENUM = re.compile(r"Invalid enum value .*(?= - at `\$)", re.DOTALL)
 _REGEX = re.compile(r"matching regex '.*'(?= - at `\$)")  # means nothing to whoever reads a report
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+# The contract's fields, part by part, and which part lies below each, if any does.
+_PARTS: dict[str, type[Record]] = {
+    "from": Participant,
+    "to": Participant,
+    "thread": Thread,
+    "call": Call,
+    "relatesTo": Relation,
+    "attachments": Attachment,
+}
+_FIELDS: dict[type[Record], dict[str, type[Record] | None]] = {
+    part: {each.encode_name: None for each in fields(part)} for part in _PARTS.values()
+}
+_FIELDS[Item] = {each.encode_name: _PARTS.get(each.encode_name) for each in fields(Item)}
 _YEARS = range(1602, 9999)  # Exchange's times begin in 1601, Python's end in 9999, and UTC may be a day from here
 
 
-def parse_item(line: bytes) -> Item:
-    """Parse one line of a batch.
+def captured(line: bytes) -> Captured:
+    """Return the record in one line of a batch.
 
     :raises ItemError: naming the field at fault, and the item where its id is readable.
     """
-    try:
-        return _DECODER.decode(line)
-    except RecursionError:
-        raise ItemError("the line is nested too deeply") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        # msgspec refuses lone surrogates, which RFC 8259 (8.2) lets a sender write; phones do write them.
-        try:
-            record = json.loads(line)
-        except ValueError:
-            raise ItemError("the line is not JSON in UTF-8") from None
-        except RecursionError:
-            raise ItemError("the line is nested too deeply") from None
-        if not isinstance(error, msgspec.ValidationError):
-            try:
-                return msgspec.convert(record, Item)
-            except msgspec.ValidationError as second:
-                error = second
-            except UnicodeEncodeError:  # msgspec looks such a name or listed value up by its UTF-8
-                fault = "half a surrogate pair where the contract has no free text"
-                raise ItemError(fault, item_id=_readable_id(record)) from None
-        raise ItemError(_fault(error), item_id=_readable_id(record)) from None
+    item, other = _parse(line)
+    return Captured(item=item, digest=record_digest(line), other=other)
+
+
+def parse_item(line: bytes) -> Item:
+    """Return the item in one line of a batch, as :func:`captured` does."""
+    return _parse(line)[0]
 
 
 def record_digest(line: bytes) -> str:
     """Return the SHA-256 of a captured record: its line without the line's end."""
     return hashlib.sha256(line.rstrip(b"\r\n")).hexdigest()
+
+
+def _parse(line: bytes) -> tuple[Item, Mapping[str, Any]]:
+    try:
+        return _DECODER.decode(line), _NOTHING
+    except RecursionError:
+        raise ItemError("the line is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    # The careful way. msgspec refuses lone surrogates, which RFC 8259 (8.2) lets a sender write, and phones do write
+    # them; it refuses fields that the contract does not know, which are to be kept; and of a fault it says no id.
+    try:
+        record = json.loads(line, parse_constant=_refuse)
+        other: dict[str, Any] = {}
+        return msgspec.convert(_known(record, Item, "", other), Item), other
+    except msgspec.ValidationError as error:
+        raise ItemError(_fault(error), item_id=_readable_id(record)) from None
+    except UnicodeEncodeError:  # msgspec looks such a name or listed value up by its UTF-8
+        fault = "half a surrogate pair where the contract has no free text"
+        raise ItemError(fault, item_id=_readable_id(record)) from None
+    except ValueError:
+        raise ItemError("the line is not JSON in UTF-8") from None
+    except RecursionError:
+        raise ItemError("the line is nested too deeply") from None
+
+
+def _known(value: Any, kind: type[Record], pointer: str, other: dict[str, Any]) -> Any:
+    """Return a part of a record with the contract's fields alone, and put all others into `other`."""
+    if not isinstance(value, dict):
+        return value
+    known = {}
+    for name, held in value.items():
+        place = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+        if name not in _FIELDS[kind]:
+            other[place] = held
+            continue
+        below = _FIELDS[kind][name]
+        if below and isinstance(held, list):
+            held = [_known(each, below, f"{place}/{number}", other) for number, each in enumerate(held)]
+        elif below:
+            held = _known(held, below, place, other)
+        known[name] = held
+    return known
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _check_years(*moments: datetime | None) -> None:

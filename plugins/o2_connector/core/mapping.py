@@ -16,8 +16,8 @@ import pandas as pd
 
 from o2_connector.core.errors import StopError
 from o2_connector.core.outcomes import Cause, Rule
+from o2_connector.core.parties import is_smtp_address
 from o2_connector.core.phones import masked, normalise
-from o2_connector.core.rendering import is_smtp_address
 
 PHONE_HEADING, MAILBOX_HEADING = "ExternalUserId", "O365UserMailbox"  # Microsoft's own template
 _COLUMNS = ["number", "mailbox", "file", "line"]

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from airflow.sdk import BaseOperator
 
 from o2_connector.core.conversion import (
-    Converted,
-    IndexRow,
+    PARTICIPANTS_HEAD,
     Missing,
     Reject,
     convert_batch,
+    index_row,
     packed_message,
     participant_rows,
 )
+from o2_connector.core.conversion_profile import MESSAGE_CLASS, MESSAGE_MEGABYTES, Profile
 from o2_connector.core.eml import eml_chunks
 from o2_connector.core.items import File
 from o2_connector.core.layout import attachment_object, converted_stem
@@ -32,12 +30,14 @@ from o2_connector.core.manifest import (
     to_xcom,
 )
 from o2_connector.core.outcomes import Cause
-from o2_connector.core.rendering import Part
+from o2_connector.core.parts import Part
 from o2_connector.core.window import Window
 from o2_connector.hooks.staging import StagingHook
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+PIECE = 1 << 16  # bytes of an attachment that are read at a time
 
 
 class ConvertOperator(BaseOperator):
@@ -48,20 +48,36 @@ class ConvertOperator(BaseOperator):
 
     :param group: a :class:`StagedGroup`. (templated)
     :param region: ISO 3166 code of the country that national numbers belong to. (templated)
+    :param message_class: what the messages' class begins with; the item's type follows. (templated)
+    :param message_megabytes: the tenant's limit of a message, 1 to 150. What does not fit is named in the e-mail, and
+        stays in staging.
     """
 
-    template_fields: Sequence[str] = ("group", "region")
+    template_fields: Sequence[str] = ("group", "region", "message_class")
 
-    def __init__(self, *, group: Any, region: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        group: Any,
+        region: str,
+        message_class: str = MESSAGE_CLASS,
+        message_megabytes: int = MESSAGE_MEGABYTES,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.group = group
         self.region = region
+        self.message_class = message_class
+        self.message_megabytes = message_megabytes
 
     def execute(self, context: Context) -> Any:
         """Convert batch by batch."""
         group = from_xcom(self.group, StagedGroup)
+        profile = Profile(
+            region=self.region, message_class=self.message_class, message_megabytes=self.message_megabytes
+        )
         staging = StagingHook()
-        batches = tuple(convert(staging, group.window, batch, self.region) for batch in group.batches)
+        batches = tuple(convert(staging, group.window, batch, profile) for batch in group.batches)
         self.log.info(
             "Converted %d items, rejected %d",
             sum(batch.converted for batch in batches),
@@ -70,7 +86,7 @@ class ConvertOperator(BaseOperator):
         return to_xcom(ConvertedGroup(window=group.window, batches=batches))
 
 
-def convert(staging: StagingHook, window: Window, batch: StagedBatch, region: str) -> ConvertedBatch:
+def convert(staging: StagingHook, window: Window, batch: StagedBatch, profile: Profile) -> ConvertedBatch:
     """Convert one batch: EMLs, index, Graph messages and participants, all streamed."""
     stem = converted_stem(window, batch.batch_id)
     rejects: list[Reject] = []
@@ -78,7 +94,7 @@ def convert(staging: StagingHook, window: Window, batch: StagedBatch, region: st
 
     def open_part(part: Part) -> Iterator[bytes]:
         with staging.reader(attachment_object(part.sha256, part.size)) as octets:
-            while chunk := octets.read(1 << 16):
+            while chunk := octets.read(PIECE):
                 yield chunk
 
     with (
@@ -88,9 +104,9 @@ def convert(staging: StagingHook, window: Window, batch: StagedBatch, region: st
         staging.writer(f"{stem}messages.", ".jsonl") as messages,
         staging.writer(f"{stem}participants.", ".csv") as participants,
     ):
-        participants.write(b"row,phone,email\n")
+        participants.write(PARTICIPANTS_HEAD)
         missing = _missing(staging, batch)
-        for each in convert_batch(lines, batch_id=batch.batch_id, region=region, missing=missing):
+        for each in convert_batch(lines, batch_id=batch.batch_id, profile=profile, missing=missing):
             if isinstance(each, Reject):
                 rejects.append(each)
                 continue
@@ -100,23 +116,14 @@ def convert(staging: StagingHook, window: Window, batch: StagedBatch, region: st
                 emls.write(chunk)
                 digest.update(chunk)
             messages.write(packed_message(each.rendering))
-            index.write(
-                msgspec.json.encode(
-                    IndexRow(
-                        item_id=each.item.item_id,
-                        key=each.rendering.key,
-                        sent=round(each.rendering.sent_at.timestamp() * 1000),
-                        record=each.record,
-                        eml=(eml_at, emls.tell() - eml_at),
-                        eml_sha256=digest.hexdigest(),
-                        message=(message_at, messages.tell() - message_at),
-                        attached=sum(part.size for part in each.rendering.parts),
-                        causes=each.rendering.causes,
-                    )
-                )
-                + b"\n"
+            row = index_row(
+                each,
+                eml=(eml_at, emls.tell() - eml_at),
+                eml_sha256=digest.hexdigest(),
+                message=(message_at, messages.tell() - message_at),
             )
-            participants.write(_participants(count, each))
+            index.write(row)
+            participants.write(participant_rows(count, each.captured.item))
             count += 1
     return ConvertedBatch(
         batch_id=batch.batch_id,
@@ -133,9 +140,3 @@ def convert(staging: StagingHook, window: Window, batch: StagedBatch, region: st
 
 def _missing(staging: StagingHook, batch: StagedBatch) -> dict[File, Cause]:
     return {each.file: each.cause for each in staging.read_lines(batch.missing, Missing)} if batch.missing else {}
-
-
-def _participants(row: int, each: Converted) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(participant_rows(row, each.item))
-    return text.getvalue().encode()

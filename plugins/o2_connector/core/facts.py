@@ -1,0 +1,118 @@
+"""Facts: what is known of an item, a header of ours each; with the body's text the item can be rebuilt from them.
+
+Times are ISO 8601 as captured, offset and all. Whatever has parts, or may hold any character, is JSON in ASCII.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from o2_connector.core.conversation import Conversation
+from o2_connector.core.items import Captured, Direction, Item, ItemType, Status
+from o2_connector.core.parties import Party
+
+CONVERTER_VERSION = "2"
+
+Headers = tuple[tuple[str, str], ...]
+
+FIRST = 5
+"""How many of the facts, from the first, a Graph message has in headers of its own; it takes no more."""
+
+_CALLS = (ItemType.CALL, ItemType.VOICEMAIL)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_STATUSES = {Status.DELIVERED: "0", Status.READ: "0", Status.FAILED: "64"}
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+
+def facts_of(captured: Captured, parties: Sequence[Party], text_length: int | None, crlf: bool) -> Headers:
+    """Return the facts, in order; a line each.
+
+    :param parties: sender and recipients.
+    :param text_length: how many characters (Unicode code points, a line's end being one) at the body's begin are the
+        captured text; None where there is none.
+    :param crlf: whether the captured text's lines end in CR LF.
+    """
+    item = captured.item
+    sender, *recipients = parties
+    facts = [
+        ("X-O2-Item-Id", item.item_id),
+        ("X-O2-Item-Type", item.item_type.value),
+        ("X-O2-Direction", item.direction.value),
+        ("X-O2-Status", item.status.value),
+        ("X-O2-Record-SHA256", captured.digest),
+        ("X-O2-Converter", CONVERTER_VERSION),
+        ("X-O2-Network", item.network.value),
+        ("X-O2-Sent-At", item.sent_at.isoformat()),
+        ("X-O2-Archived-At", item.archived_at.isoformat()),
+        ("X-O2-From", sender.fact),
+        ("X-O2-To", f"[{', '.join([each.fact for each in recipients])}]"),
+    ]
+    if item.thread:
+        facts.append(("X-O2-Thread", _json(item.thread)))
+    if item.call:
+        facts.append(("X-O2-Started-At", item.call.started_at.isoformat()))
+        if item.call.ended_at:
+            facts.append(("X-O2-Ended-At", item.call.ended_at.isoformat()))
+        facts.append(("X-O2-Duration-Seconds", str(item.call.duration_seconds)))
+    if item.relates_to:
+        facts.append((f"X-O2-{item.relates_to.action.capitalize()}s-Item", item.relates_to.item_id))
+    if item.attachments:
+        facts.append(("X-O2-Attachments", _json(item.attachments)))
+    if text_length is not None:
+        facts.append(("X-O2-Text-Length", str(text_length)))
+    if crlf:
+        facts.append(("X-O2-Text-Line-Ends", "CRLF"))
+    if captured.other:
+        facts.append(("X-O2-Other-Fields", json.dumps(dict(captured.other))))
+    return tuple(facts)
+
+
+def interop_of(item: Item, parties: Sequence[Party], conversation: Conversation, sent_at: datetime) -> Headers:
+    """Return the headers by which SMS Backup+ and its kin read a message back onto a phone.
+
+    As SMS Backup+ writes them (HeaderGenerator.java) and reads them (MessageConverter.java); the numbers are those of
+    Android's ``Telephony.TextBasedSmsColumns``, ``CallLog.Calls`` and, for MMS, OMA-MMS-ENC's message types. What only
+    a phone knows, its protocol and service centre, is not there.
+    """
+    sender, *recipients = parties
+    is_inbound = item.direction is Direction.INBOUND
+    numbers = [sender.number] if is_inbound else [each.number for each in recipients]
+    is_call = item.item_type in _CALLS
+    archived = item.archived_at.astimezone(UTC)
+    headers = [
+        ("X-smssync-datatype", "CALLLOG" if is_call else item.item_type.value),
+        ("X-smssync-address", "~".join(numbers)),
+        ("X-smssync-type", _type(item, is_inbound)),
+        ("X-smssync-date", str((sent_at - _EPOCH) // _MILLISECOND)),
+    ]
+    if is_call:
+        headers.append(("X-smssync-duration", str(item.call.duration_seconds if item.call else 0)))
+    else:
+        headers += [("X-smssync-thread", str(conversation.number)), ("X-smssync-read", "1")]
+    if item.item_type is ItemType.SMS:
+        headers.append(("X-smssync-status", _STATUSES.get(item.status, "-1")))
+    when = f"{archived.day} {_MONTHS[archived.month - 1]} {archived.year} {archived.isoformat()[11:19]} GMT"
+    headers.append(("X-smssync-backup-time", when))
+    return tuple(headers)
+
+
+def _type(item: Item, is_inbound: bool) -> str:
+    if item.item_type is ItemType.VOICEMAIL:
+        return "4"
+    if item.item_type is ItemType.MMS:
+        return "132" if is_inbound else "128"  # m-retrieve-conf, m-send-req
+    if item.item_type is ItemType.CALL and is_inbound:
+        return {Status.MISSED: "3", Status.REJECTED: "5"}.get(item.status, "1")
+    if item.item_type is ItemType.SMS and item.status is Status.FAILED and not is_inbound:
+        return "5"
+    return "1" if is_inbound else "2"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(msgspec.to_builtins(value))

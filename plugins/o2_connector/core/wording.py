@@ -1,0 +1,118 @@
+"""Wording: what the body of an e-mail says, for a person who reviews it.
+
+The captured text comes first and whole; what else there is to say follows, calls in sentences, all else in brackets.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from o2_connector.core.escapes import one_line
+from o2_connector.core.items import Action, Call, Item, ItemType, Status
+from o2_connector.core.layout import attachment_object
+from o2_connector.core.outcomes import Cause
+from o2_connector.core.parties import Party
+from o2_connector.core.parts import LeftOut, Part
+
+_WHAT_BECAME = {
+    Status.ANSWERED: "The call was answered.",
+    Status.MISSED: "The call was missed.",
+    Status.REJECTED: "The call was rejected.",
+    Status.FAILED: "The call failed.",
+}
+_WHY = {
+    Cause.ATTACHMENT_GONE: "TeleMessage keeps it no longer",
+    Cause.ATTACHMENT_ALTERED: "its bytes did not match the digest in its record",
+    Cause.ATTACHMENT_TOO_LARGE: "it does not fit this organisation's limit for a message",
+}
+
+
+def plain_body(text: str | None, notes: Sequence[str]) -> str:
+    """Return the body as plain text.
+
+    :param text: the captured text as shown, where there is one.
+    """
+    if not text or not notes:
+        return text or "\n".join(notes)
+    return "\n".join([text, "", *notes])
+
+
+def html_body(text: str | None, notes: Sequence[str], parts: Sequence[Part]) -> str:
+    """Return the body as HTML, with the pictures between the text and the notes."""
+    said = [f'<div id="text" dir="auto" style="white-space: pre-wrap">{_lines(text)}</div>'] if text is not None else []
+    pictures = [
+        f'<p><img src="cid:{part.content_id}" alt="{html.escape(part.name)}" style="max-width: 100%"></p>'
+        for part in parts
+        if part.shown
+    ]
+    noted = [f'<p dir="auto">{_lines(note)}</p>' for note in notes]
+    head = '<html><head><meta http-equiv="Content-Type" content="text/html; charset=utf-8"></head><body>'
+    return "\n".join([head, *said, *pictures, *noted, "</body></html>"])
+
+
+def notes_on(item: Item, parties: Sequence[Party], left_out: Sequence[LeftOut]) -> list[str]:
+    """Return what there is to say beside the text, a paragraph each."""
+    notes = []
+    if item.item_type in (ItemType.CALL, ItemType.VOICEMAIL):
+        notes.append(_call_in_words(item, parties))
+    if item.relates_to:
+        verb = "edits" if item.relates_to.action is Action.EDIT else "deletes"
+        notes.append(f"[This {verb} item {item.relates_to.item_id}, which is archived as it was.]")
+    if item.status is Status.FAILED and item.item_type not in (ItemType.CALL, ItemType.VOICEMAIL):
+        notes.append("[Sending failed.]")
+    if item.is_group:
+        name = f" “{one_line(item.thread.name)}”" if item.thread and item.thread.name else ""
+        notes.append(f"[Group{name}: {', '.join([party.words for party in parties])}]")
+    notes += [_left_out_in_words(each) for each in left_out]
+    return notes
+
+
+def _call_in_words(item: Item, parties: Sequence[Party]) -> str:
+    caller, *called = parties
+    whom = ", ".join([party.words for party in called])
+    if item.item_type is ItemType.VOICEMAIL:
+        sentences = [f"{caller.words} left a voicemail for {whom}."]
+    else:
+        sentences = [f"{caller.words} called {whom}."]
+        sentences.append(_WHAT_BECAME.get(item.status, f"Its status is {item.status.value}."))
+    if item.call:
+        sentences.append(_when(item.call))
+    return "\n".join(sentences)
+
+
+def _when(call: Call) -> str:
+    began = f"It began on {_moment(call.started_at)} UTC"
+    if not call.duration_seconds and not call.ended_at:
+        return f"{began}."
+    ended = f", until {call.ended_at.astimezone(UTC).isoformat()[11:19]}" if call.ended_at else ""
+    return f"{began} and lasted {_duration(call.duration_seconds)}{ended}."
+
+
+def _moment(moment: datetime) -> str:
+    text = moment.astimezone(UTC).isoformat()
+    return f"{text[:10]} at {text[11:19]}"
+
+
+def _duration(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "hour"), (minutes, "minute"), (rest, "second")]
+    said = [f"{count:,} {unit}{'' if count == 1 else 's'}" for count, unit in parts if count]
+    return " ".join(said) or "0 seconds"
+
+
+def _left_out_in_words(left_out: LeftOut) -> str:
+    attachment, cause = left_out
+    where = ""
+    if cause is Cause.ATTACHMENT_TOO_LARGE:
+        where = f" Kept in staging as {attachment_object(attachment.sha256, attachment.byte_count).name}."
+    return (
+        f"[Attachment “{one_line(attachment.file_name)}” is not in this e-mail: {_WHY[cause]}."
+        f" {attachment.byte_count:,} bytes, SHA-256 {attachment.sha256}.{where}]"
+    )
+
+
+def _lines(text: str) -> str:
+    return html.escape(text).replace("\n", "<br>")
