@@ -13,7 +13,7 @@ bin     := .venv/bin
 options  = --items '$(ITEMS)' --users '$(USERS)' --seed '$(SEED)' --zone '$(ZONE)' \
            $(if $(DAY),--day '$(DAY)') $(if $(CORPUS),--corpus '$(CORPUS)')
 
-.PHONY: help demo up down test torture lint lock install bench-staging bench-import
+.PHONY: help demo up down test torture lint lock install bench-staging bench-import bench-convert
 .DEFAULT_GOAL := help
 
 # Airflow starts in half the time when Python may keep its bytecode.
@@ -57,6 +57,10 @@ bench-staging: install
 ## Measure the import on the sandbox's Graph, beside msgraph-sdk, the Azure provider's operator and a plain loop.
 bench-import: install
 	@PYTHONPATH=plugins exec $(bin)/python -m benchmarks.importing $(if $(CORPUS),--corpus '$(CORPUS)')
+
+## Measure the conversion on one core, beside the standard library's EmailMessage and MIMEText.
+bench-convert: install
+	@PYTHONPATH=plugins exec $(bin)/python -m benchmarks.converting $(if $(CORPUS),--corpus '$(CORPUS)')
 
 ## Resolve requirements.txt into requirements.lock, for every Python from 3.11 to 3.14.
 lock: install
