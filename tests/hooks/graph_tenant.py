@@ -110,7 +110,6 @@ def attachment(content: bytes = b"picture", *, name: str = "a.jpg", size: int | 
         content_type="image/jpeg",
         size=len(content) if size is None else size,
         content_id=None,
-        is_inline=False,
         open=opened,
     )
 

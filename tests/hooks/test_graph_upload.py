@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
+import io
 import logging
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 import pytest
+import requests
 
 from o2_connector.core.errors import IntegrityError, ItemError, RetryError
 from o2_connector.core.naming import UNFINISHED_CATEGORY
@@ -20,6 +24,7 @@ from o2_connector.hooks.graph_upload import (
     CHUNK,
     INLINE_LIMIT,
     REQUEST_LIMIT,
+    SESSION_LIMIT,
     Attachment,
     attach,
     compose,
@@ -30,6 +35,7 @@ from tests.hooks.graph_tenant import (
     BIG,
     HUGE,
     MESSAGE,
+    PATIENCE,
     POST_MOST,
     SETTLE,
     Tenant,
@@ -52,6 +58,35 @@ Kept = Callable[[], list[dict[str, Any]]]
 def upload(tenant: Tenant) -> Upload:
     """Return where the parts of an attachment arrive."""
     return Upload(tenant)
+
+
+class Zeros(io.RawIOBase):
+    """Give so many zeros, and know the most that was ever asked for at once."""
+
+    def __init__(self, size: int) -> None:
+        self.left, self.most = size, 0
+
+    def read(self, size: int = -1) -> bytes:
+        self.most = max(self.most, size if size >= 0 else self.left)
+        given = min(size, self.left) if size >= 0 else self.left
+        self.left -= given
+        return bytes(given)
+
+
+class Taken(requests.adapters.HTTPAdapter):
+    """Take an upload in place of the network, and keep none of it."""
+
+    size = 0
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+        response = requests.Response()
+        if request.method == "POST":
+            response.status_code, body = 201, {"uploadUrl": "https://graph.example.com/upload"}
+        else:
+            self.size += len(request.body or b"")
+            response.status_code, body = 200, {"nextExpectedRanges": [str(self.size)]}
+        response._content = msgspec.json.encode(body)
+        return response
 
 
 # With the create
@@ -92,12 +127,13 @@ def test_an_attachment_of_another_size_than_recorded_is_not_sent_on(wrong: int) 
         file_attachment(attachment(b"picture", size=7 + wrong))
 
 
-def test_an_attachment_that_the_body_shows_is_known_by_its_content_id() -> None:
-    shown = dataclasses.replace(attachment(), content_id="logo@example.com", is_inline=True)
+def test_an_attachment_that_belongs_to_the_body_is_inline_and_known_by_its_content_id() -> None:
+    shown = dataclasses.replace(attachment(), content_id="logo@example.com")
 
-    encoded = file_attachment(shown)
+    encoded, other = file_attachment(shown), file_attachment(attachment())
 
     assert (encoded["contentId"], encoded["isInline"]) == ("logo@example.com", True)
+    assert (other.get("contentId"), other["isInline"]) == (None, False)
 
 
 # In parts
@@ -120,6 +156,49 @@ def test_a_large_attachment_goes_up_in_parts_without_the_token(
         "contentType": "image/jpeg",
         "isInline": False,
     }
+
+
+def test_a_large_attachment_that_belongs_to_the_body_is_inline_too(
+    tenant: Tenant, graph: GraphRequests, upload: Upload
+) -> None:
+    shown = dataclasses.replace(attachment(HUGE), content_id="photo@example.com")
+
+    attach(graph, MESSAGE, shown, 0)
+
+    (opened,) = tenant.asked("POST", SESSION)
+    item = opened.json["AttachmentItem"]
+    assert (item["contentId"], item["isInline"]) == ("photo@example.com", True)
+
+
+def test_an_attachment_of_150_mib_is_never_in_memory_at_once(graph: GraphRequests) -> None:
+    source, taken = Zeros(SESSION_LIMIT), Taken()
+    graph.session.mount("https://", taken)
+    recording = dataclasses.replace(attachment(size=SESSION_LIMIT), open=lambda: source)
+
+    tracemalloc.start()
+    attach(graph, MESSAGE, recording, 0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert taken.size == SESSION_LIMIT
+    assert source.most == CHUNK
+    assert peak < 3 * CHUNK
+
+
+def test_waiting_for_a_mailboxes_limits_takes_none_of_a_parts_patience(
+    graph: GraphRequests, upload: Upload, moment: Time
+) -> None:
+    @contextmanager
+    def held_back(size: int) -> Iterator[None]:
+        if size:
+            moment.sleep(2 * PATIENCE)
+        yield
+
+    upload.faults = [None, error(503, "ErrorServerBusy", Retry_After="1")]
+
+    attach(graph.gated(held_back), MESSAGE, attachment(HUGE), 0)
+
+    assert upload.data == HUGE
 
 
 def test_a_session_serves_what_does_not_fit_one_request(tenant: Tenant, graph: GraphRequests, upload: Upload) -> None:
@@ -348,6 +427,33 @@ def test_attachments_of_every_size_arrive_as_they_are(
     (one,) = kept()
     assert sorted(file["sha256"] for file in one["attachments"]) == sorted(map(digest, contents))
     assert (one["isDraft"], one["categories"]) == (False, ["O2"])
+
+
+def test_an_empty_attachment_follows_a_create_that_has_no_room_left(
+    sandbox_graph: GraphRequests, box: str, make_folder: Callable[[str], str], kept: Kept
+) -> None:
+    folder_id = make_folder(box)
+    long = {**whole(), "body": {"contentType": "text", "content": "x" * INLINE_LIMIT}}
+
+    create_large(sandbox_graph, box, folder_id, long, [attachment(b""), attachment(b"")])
+
+    (one,) = kept()
+    assert [file["size"] for file in one["attachments"]] == [0, 0]
+
+
+def test_what_belongs_to_the_body_is_inline_whichever_way_it_goes(
+    sandbox_graph: GraphRequests, box: str, make_folder: Callable[[str], str], kept: Kept
+) -> None:
+    folder_id = make_folder(box)
+    contents = {"create@example.com": BIG, "post@example.com": BIG[::-1], "session@example.com": HUGE, None: b""}
+    files = [dataclasses.replace(attachment(content), content_id=name) for name, content in contents.items()]
+
+    create_large(sandbox_graph, box, folder_id, whole(), files)
+
+    (one,) = kept()
+    assert {file["contentId"]: (file["isInline"], file["sha256"]) for file in one["attachments"]} == {
+        name: (name is not None, digest(content)) for name, content in contents.items()
+    }
 
 
 def test_an_attachment_whose_answer_was_lost_is_there_once(

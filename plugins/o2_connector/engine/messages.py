@@ -84,8 +84,7 @@ class Messages:
                 name=part.name,
                 content_type=part.content_type,
                 size=part.size,
-                content_id=None,
-                is_inline=False,
+                content_id=part.content_id,
                 open=partial(self._staging.reader, attachment_object(part.sha256, part.size)),
             )
             for part in packed.parts

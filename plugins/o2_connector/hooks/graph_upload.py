@@ -5,7 +5,6 @@ The address of an upload session is a key to its mailbox: it is neither logged n
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -45,7 +44,7 @@ class Attachment:
     """Describe a file that goes with a message; its bytes are read when they are sent.
 
     :param size: bytes.
-    :param content_id: what the body refers to it by, where it is shown in the body.
+    :param content_id: of one that belongs to the body: a client shows it there, or not at all.
     :param open: gives a stream of exactly `size` bytes, as often as asked.
     """
 
@@ -53,7 +52,6 @@ class Attachment:
     content_type: str
     size: int
     content_id: str | None
-    is_inline: bool
     open: Callable[[], AbstractContextManager[BinaryIO]]
 
 
@@ -83,12 +81,12 @@ def compose(
 
 
 def file_attachment(attachment: Attachment) -> dict[str, Any]:
-    """Return an attachment with its bytes as Graph's JSON."""
+    """Return an attachment with its bytes, which become base64 where JSON is made of it."""
     with attachment.open() as source:
         data = _exactly(source, attachment.size)
         if source.read(1):
             raise IntegrityError("an attachment is longer than its record says")
-    return {**_without_bytes(attachment), "contentBytes": base64.b64encode(data).decode("ascii")}
+    return {**_without_bytes(attachment), "contentBytes": data}
 
 
 def fits_one_request(attachment: Attachment) -> bool:
@@ -104,12 +102,16 @@ def attach(graph: GraphRequests, message_path: str, attachment: Attachment, alre
 
 
 def _without_bytes(attachment: Attachment) -> dict[str, Any]:
+    return {"@odata.type": "#microsoft.graph.fileAttachment", **_described(attachment)}
+
+
+def _described(attachment: Attachment) -> dict[str, Any]:
+    """Return what is said of a file, whichever way its bytes go."""
     return {
-        "@odata.type": "#microsoft.graph.fileAttachment",
         "name": attachment.name,
         "contentType": attachment.content_type,
-        "isInline": attachment.is_inline,
-        **({"contentId": attachment.content_id} if attachment.content_id else {}),
+        "isInline": attachment.content_id is not None,
+        **({} if attachment.content_id is None else {"contentId": attachment.content_id}),
     }
 
 
@@ -133,14 +135,7 @@ def _add(graph: GraphRequests, message_path: str, attachment: Attachment, alread
 
 def _add_by_session(graph: GraphRequests, message_path: str, attachment: Attachment, already: int) -> None:
     """Add an attachment of any size through an upload session."""
-    item = {
-        "attachmentType": "file",
-        "name": attachment.name,
-        "size": attachment.size,
-        "contentType": attachment.content_type,
-        "isInline": attachment.is_inline,
-        **({"contentId": attachment.content_id} if attachment.content_id else {}),
-    }
+    item = {"attachmentType": "file", "size": attachment.size, **_described(attachment)}
     # A session that nobody uses adds nothing and expires
     call = post(f"{message_path}/attachments/createUploadSession", {"AttachmentItem": item}, repeatable=True)
     for _ in range(_SESSIONS):
@@ -179,9 +174,9 @@ def _put(graph: GraphRequests, url: str, data: bytes, first: int, size: int) -> 
         "Content-Type": "application/octet-stream",
         "Content-Range": f"bytes {first}-{first + len(data) - 1}/{size}",
     }
-    deadline = graph.deadline()
     attempt = 0
     answer = graph.attempt("PUT", url, data=data, headers=headers)
+    deadline = graph.deadline()  # of what goes wrong: before it was sent it may have waited for its mailbox's limits
     while answer.verdict is Verdict.TRANSIENT:
         if not graph.wait(backoff(attempt, retry_after=answer.retry_after), deadline):
             raise answer.failure("a part of an attachment was uploaded")
