@@ -205,6 +205,41 @@ def test_as_many_bytes_may_go_as_are_allowed_and_the_next_wait_five_minutes_and_
     assert pace.ready_at(100.0, 0) == 100.0
 
 
+def test_a_message_of_several_requests_begins_when_all_of_it_may_follow() -> None:
+    pace = Pace()
+    pace.inherit(100.0, 1, 100_000_000)
+    pace.inherit(160.0, 1, 40_000_000)
+
+    small, middling, large = (pace.room_at(200.0, size) for size in (8_000_000, 100_000_000, 140_000_000))
+
+    assert small == 200.0
+    assert 100 + BYTES_SECONDS <= middling <= 100 + BYTES_SECONDS + 2
+    assert 160 + BYTES_SECONDS <= large <= 160 + BYTES_SECONDS + 2
+    pace.hold(999.0)
+    assert pace.room_at(200.0, 8_000_000) == 999.0
+
+
+def test_a_message_that_must_wait_half_way_whenever_it_begins_begins_at_once() -> None:
+    pace = Pace()
+    pace.inherit(100.0, 1, BYTES)
+
+    assert pace.room_at(200.0, BYTES) == 200.0
+    assert pace.room_at(200.0, int(BYTES * (1 - RESERVE))) == 100.0 + BYTES_SECONDS + 1
+
+
+@pytest.mark.parametrize("size", [150_000_000, 150 * 1024 * 1024])
+def test_messages_of_the_largest_size_go_through_one_after_the_other(size: int) -> None:
+    world = World(0.5)
+    chunk, count = 3_932_160, 4
+
+    for _ in range(count):
+        for first in range(0, size, chunk):
+            world.ask(min(chunk, size - first), 0.5, 0.3)
+
+    assert world.breaches == []
+    assert world.now - 5000 < count * size / BYTES * (BYTES_SECONDS + 15)
+
+
 def test_a_request_without_an_answer_counts_however_long_it_takes() -> None:
     pace = Pace()
     pace.inherit(100.0, MOST - 1, 0)

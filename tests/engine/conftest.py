@@ -54,7 +54,7 @@ class Site:
 
     def subjects(self) -> Counter[tuple[str, str]]:
         """Return how often each text lies in each mailbox."""
-        return Counter((each["userId"], each["bodyPreview"].splitlines()[0]) for each in self.messages())
+        return Counter((each["userId"], text_of(each)) for each in self.messages())
 
     def receipts(self) -> list[Receipt]:
         """Return every receipt that was ever written."""
@@ -69,6 +69,12 @@ class Site:
         """Do something to a mailbox, as its reader would."""
         answer = GraphHook().graph.batch([Call(method=method, path=path, body=body)])[0]
         assert answer.ok, answer
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """Return a message's text, which is the first line of its body."""
+    first: str = message["bodyPreview"].strip().splitlines()[0]
+    return first
 
 
 @pytest.fixture(scope="session")

@@ -134,6 +134,17 @@ def test_what_was_used_before_is_counted_from_when_it_was() -> None:
     assert after.tell() == []
 
 
+def test_a_message_of_several_requests_waits_until_all_of_it_may_follow() -> None:
+    worker = Worker()
+    worker.paces.inherit(BUCKET, [Used(mailbox=MAILBOX, at=worker.paces.now(), requests=9, size=BYTES // 2)])
+
+    room = [worker.paces.room_at(mailbox, BYTES * 3 // 5) - 77.0 for mailbox in (MAILBOX, STRANGER)]
+
+    assert 300 <= room[0] <= 302
+    assert room[1] == 0
+    assert worker.waits(MAILBOX, UNTOLD_BYTES) == 0  # a request of it has room
+
+
 def test_usage_in_a_clocks_future_is_taken_for_now() -> None:
     worker = Worker()
 

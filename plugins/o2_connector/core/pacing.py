@@ -95,6 +95,17 @@ class Pace:
             self._bytes.below(self._ended, _BYTES_ALLOWED - size),
         )
 
+    def room_at(self, now: float, size: int) -> float:
+        """Return from when on so many bytes may follow each other, in however many requests, and not wait half-way.
+
+        More than one window allows must wait half-way, whenever they begin: so at once.
+
+        :returns: as :meth:`ready_at`.
+        """
+        self._forget(now)
+        fits = size <= _BYTES_ALLOWED
+        return max(now, self._held, self._bytes.below(self._ended, _BYTES_ALLOWED - size) if fits else now)
+
     def begin(self, size: int) -> None:
         """Count a request that is sent now."""
         self._requests.total += 1

@@ -101,7 +101,8 @@ class Conductor:
         self._want_large: deque[Lane] = deque()
         self._intending: dict[int, tuple[Lane, Task]] = {}
         self._unintended: list[tuple[int, Delivery]] = []
-        self._batches = self._large = self._bytes = 0
+        self._at_large: set[Lane] = set()
+        self._batches = self._bytes = 0
         self._lost = 0
         self._pause = self._trouble_since = 0.0
         self._settled_at = _NEVER
@@ -275,8 +276,12 @@ class Conductor:
         return min(lane.due_ask(), self._settled_at if lane.more_doubts else _NEVER)
 
     def _paced(self, job: Job, now: float) -> Job | float:
-        size = 0 if job.size > ROOM else job.size  # of a large message each request is held back by itself
-        at = self._paces.ready_at(job.lane.mailbox, size)
+        if job.size > ROOM:
+            # Each of its requests is held back by itself, but while one is, it has one of a few threads. What is larger
+            # than a request goes up as it is, most of it, and not as base64.
+            at = self._paces.room_at(job.lane.mailbox, job.delivery.row.length + job.delivery.row.attached)
+        else:
+            at = self._paces.ready_at(job.lane.mailbox, job.size)
         if at <= time.monotonic():
             return job
         return now + _LOOK_AGAIN if at == _NEVER else at
@@ -338,14 +343,19 @@ class Conductor:
         return job.kind is Kind.CREATE and job.task is not None and job.task.row.key in job.lane.leftovers
 
     def _begin_large(self, job: Job) -> bool:
-        """Begin a message that takes several requests, or queue its lane until there is a thread for it."""
+        """Begin a message that takes several requests, or queue its lane until there is a thread for it.
+
+        A mailbox has one at a time: more would only share its bytes, and take the threads of other mailboxes.
+        """
         lane = job.lane
-        if self._large == LARGE:
+        if lane in self._at_large:
+            return False  # looked at again when that is done
+        if len(self._at_large) == LARGE:
             self._want_large.append(lane)
             return False
         lane.take(job)
         lane.under_way += 1
-        self._large += 1
+        self._at_large.add(lane)
         self._paces.take(lane.mailbox)
         self._senders.make(job)
         return True
@@ -375,13 +385,13 @@ class Conductor:
                     lane.make_ready(task)
                     self._place(lane)
             case Made():
-                self._large -= 1
+                self._at_large.discard(event.job.lane)
                 event.job.lane.under_way -= 1
                 self._paces.give_back(event.job.lane.mailbox)
                 self._judge_made(event.job, event.result)
-                self._place(event.job.lane)
-                while self._want_large:
+                while self._want_large:  # before the mailbox that just had its turn
                     self._place(self._want_large.popleft())
+                self._place(event.job.lane)
             case Unsent():
                 self._batches -= 1
                 for job in event.jobs:

@@ -76,6 +76,14 @@ class Paces:
         with self._lock:
             return self._ready_at(*self._pace(mailbox), size)
 
+    def room_at(self, mailbox: str, size: int) -> float:
+        """Return from when on a message of so many bytes, in several requests, need not wait half-way.
+
+        :returns: as :meth:`ready_at`; now for what waits in any case.
+        """
+        with self._lock:
+            return self._pace(mailbox)[0].room_at(self._clock(), size)
+
     def begin(self, mailbox: str, size: int) -> None:
         """Count a request that is sent now."""
         with self._lock:
