@@ -9,6 +9,7 @@ from o2_connector.core.graph_errors import (
     ANSWER_LOST,
     NO_ANSWER,
     NOT_SENT,
+    REMEDIES,
     Verdict,
     effect_unknown,
     error_code,
@@ -128,6 +129,13 @@ def test_an_answer_about_the_item_carries_its_code_as_fault() -> None:
 
     assert isinstance(error, ItemError)
     assert error.fault == "HTTP 413"
+
+
+def test_a_message_beyond_the_tenants_limit_fails_alone_and_the_remedy_names_the_setting() -> None:
+    error = failure("a part of an attachment was uploaded", status=413, code="ErrorMessageSizeExceeded")
+
+    assert isinstance(error, ItemError)
+    assert "O2_MESSAGE_LIMIT_MB" in REMEDIES[error.fault]
 
 
 def test_a_mailbox_out_of_scope_is_set_aside_with_cause_and_remedy() -> None:

@@ -21,12 +21,14 @@ from o2_connector.core.outcomes import Outcome
 from o2_connector.engine import conductor
 from o2_connector.engine.journal import Journal
 from o2_connector.engine.ownership import Ownership
+from o2_connector.engine.senders import LARGE
+from o2_connector.hooks import graph_upload
 from o2_connector.hooks.graph_mail import archived, folder_named
 from o2_connector.hooks.graph_requests import Answer, GraphRequests
 from o2_connector.hooks.staging import StagingHook
 from sandbox.graph.limits import Limits
 from tests.engine.books import stage
-from tests.engine.conftest import SETTLE, Site
+from tests.engine.conftest import SETTLE, Site, text_of
 
 CREATES = r"/mailFolders/[^/]+/messages$"
 BIG = bytes(range(256)) * 10_000  # 2.56 MB: two do not fit into one request
@@ -114,7 +116,7 @@ def test_attachments_of_every_size_arrive_as_they_are(site: Site) -> None:
 
     site.deliver(stage(site.staging, every(5, [box]), attachments=files))
 
-    arrived = {each["bodyPreview"].splitlines()[0]: each for each in site.messages()}
+    arrived = {text_of(each): each for each in site.messages()}
     for number, contents in files.items():
         message = arrived[f"Number {number}."]
         digests = sorted(file["sha256"] for file in message["attachments"])
@@ -376,6 +378,33 @@ def test_a_refused_message_fails_alone_with_graphs_code(site: Site) -> None:
     site.deliver(stage(site.staging, every(10, boxes)))
 
     assert site.causes() == {(Outcome.IMPORTED, None): 19, (Outcome.FAILED, "ErrorInvalidRecipients"): 1}
+
+
+@pytest.mark.parametrize(
+    ("files", "limit", "refused_at"),
+    [
+        ([bytes(50_000)], 40_000, None),  # with the create
+        ([BIG, BIG], 4_000_000, None),  # an attachment that follows
+        ([HUGE], 3_000_000, None),  # a part of one
+        ([HUGE], 99_000_000, "/createUploadSession$"),
+    ],
+)
+def test_what_exceeds_the_tenants_limit_fails_alone_with_that_cause_and_leaves_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch, files: list[bytes], limit: int, refused_at: str | None
+) -> None:
+    (box,) = site.boxes(1)
+    monkeypatch.setattr(site.tenant, "message_bytes", limit)
+    monkeypatch.setattr(graph_upload, "CHUNK", 1_000_000)
+    if refused_at:
+        site.tenant.faults.add("status", path=refused_at, status=400, code="ErrorMessageSizeExceeded")
+
+    site.deliver(stage(site.staging, every(3, [box]), attachments={1: files}))
+
+    assert site.causes() == {(Outcome.IMPORTED, None): 2, (Outcome.FAILED, "ErrorMessageSizeExceeded"): 1}
+    assert [text_of(each) for each in site.messages()] == ["Number 0.", "Number 2."]
+    # The remedy: with a lower limit of ours the window's next run has a message without what does not fit
+    counts = site.deliver(stage(site.staging, every(3, [box]), run_id="manual__2"))
+    assert counts == {Outcome.SKIPPED: 2, Outcome.IMPORTED: 1}
 
 
 def test_a_failure_is_tried_again_next_time(site: Site) -> None:
@@ -653,6 +682,59 @@ def test_the_count_of_requests_and_bytes_is_kept_over_imports_and_never_found_ou
     assert tight.tenant.breaches == []
     assert tight.subjects() == once(120, [box])
     assert time.monotonic() - began > 6  # 120 messages do not fit into one window
+
+
+@pytest.fixture
+def narrow(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Let Graph, and us, count to 8 MB in 2 seconds; a large message goes up in parts of a tenth of it."""
+    usual = site.tenant.limits
+    site.tenant.limit(Limits(upload_bytes=8_000_000, upload_seconds=2))
+    monkeypatch.setattr(pacing, "BYTES_SECONDS", 2)
+    monkeypatch.setattr(pacing, "_BYTES_ALLOWED", 8_000_000)
+    monkeypatch.setattr(pacing, "UNTOLD_BYTES", 4_000_000)
+    monkeypatch.setattr(graph_upload, "CHUNK", 800_000)
+    yield site
+    site.tenant.limit(usual)
+
+
+def test_messages_larger_than_a_window_takes_go_through_one_after_the_other(narrow: Site) -> None:
+    box, other = narrow.boxes(2)
+    files = {number: [bytes(9_000_000)] for number in range(2)}
+
+    counts = narrow.deliver(stage(narrow.staging, [*every(4, [box]), (4, other)], attachments=files))
+
+    assert narrow.tenant.breaches == []
+    assert counts == {Outcome.IMPORTED: 5}
+    assert sorted(sum(file["size"] for file in each["attachments"]) for each in narrow.messages()) == [
+        *[0, 0, 0],
+        *[9_000_000] * 2,
+    ]
+
+
+def test_a_mailbox_that_must_wait_for_its_window_keeps_no_other_from_its_large_messages(
+    narrow: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, other = narrow.boxes(2)
+    monkeypatch.setattr(conductor, "LARGE", 1)
+    files = {number: [bytes(6_000_000 if number < 2 else 3_200_000)] for number in range(4)}
+    rows = [(0, busy), (1, busy), (2, other), (3, other)]
+
+    narrow.deliver(stage(narrow.staging, rows, attachments=files))
+
+    mailboxes = narrow.tenant.mailboxes
+    assert narrow.tenant.breaches == []
+    assert len(narrow.messages()) == 4
+    assert mailboxes[other].last_created < mailboxes[busy].last_created
+
+
+def test_a_mailbox_that_waits_for_a_thread_goes_before_one_that_just_had_it(site: Site) -> None:
+    boxes = site.boxes(LARGE + 1)
+
+    site.deliver(stage(site.staging, every(2, boxes), attachments=dict.fromkeys(range(2), [HUGE])))
+
+    mailboxes = [site.tenant.mailboxes[box] for box in boxes]
+    assert len(site.messages()) == 2 * len(boxes)
+    assert max(each.first_created for each in mailboxes) < min(each.last_created for each in mailboxes)
 
 
 def test_bytes_are_counted_as_they_travel(tight: Site) -> None:

@@ -561,6 +561,20 @@ def test_a_full_mailbox_is_told_by_its_cause(
     assert caught.value.cause == "ErrorQuotaExceeded"
 
 
+@pytest.mark.parametrize("last", [b"x", HUGE])
+def test_a_message_holds_250_attachments_and_of_one_with_more_nothing_is_left(
+    sandbox_graph: GraphRequests, box: str, make_folder: Callable[[str], str], kept: Kept, last: bytes
+) -> None:
+    folder_id = make_folder(box)
+    files = [attachment(b"%d" % number) for number in range(249)]
+
+    create_large(sandbox_graph, box, folder_id, whole(), [*files, attachment(last)])
+    with pytest.raises(ItemError):
+        create_large(sandbox_graph, box, folder_id, whole("0c2d"), [*files, attachment(b"y"), attachment(last)])
+
+    assert [len(each["attachments"]) for each in kept()] == [250]
+
+
 def test_a_folder_that_somebody_removed_is_named_as_the_cause(
     sandbox_graph: GraphRequests, box: str, make_folder: Callable[[str], str]
 ) -> None:

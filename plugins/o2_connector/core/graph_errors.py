@@ -120,7 +120,8 @@ REMEDIES = {
     "Authorization_RequestDenied": "grant the application permission User.Read.All with admin consent",
     "ErrorAccessDenied": "grant the application Mail.ReadWrite for this mailbox (RBAC for Applications or admin "
     "consent); a new grant takes up to two hours to reach every server",
-    "ErrorMessageSizeExceeded": "raise the tenant's message size limit (35 MB unless set, at most 150)",
+    "ErrorMessageSizeExceeded": "lower O2_MESSAGE_LIMIT_MB to the tenant's limit and run the window again: a message "
+    "that names what did not fit takes its place; or raise the tenant's limit (35 MB unless set, at most 150)",
     "ErrorNonExistentMailbox": "give the user a mailbox again, or correct the mapping",
     "ErrorQuotaExceeded": "enlarge the mailbox or its archive, or free named properties if these are used up",
     "MailboxNotEnabledForRESTAPI": "give the user an Exchange Online mailbox, or correct the mapping",
