@@ -730,7 +730,7 @@ def test_a_mailbox_that_must_wait_for_its_window_keeps_no_other_from_its_large_m
 def test_a_mailbox_that_waits_for_a_thread_goes_before_one_that_just_had_it(site: Site) -> None:
     boxes = site.boxes(LARGE + 1)
 
-    site.deliver(stage(site.staging, every(2, boxes), attachments=dict.fromkeys(range(2), [HUGE])))
+    site.deliver(stage(site.staging, every(2, boxes), attachments={0: [HUGE], 1: [HUGE]}))
 
     mailboxes = [site.tenant.mailboxes[box] for box in boxes]
     assert len(site.messages()) == 2 * len(boxes)
