@@ -29,8 +29,8 @@ from o2_connector.core.rendering import Rendering, render
 from tests.core.records import PROFILE, contents, line, records, rendering, texts
 
 OURS = {
-    *("Date", "From", "To", "Cc", "Subject", "Message-ID", "References", "Thread-Topic", "Thread-Index"),
-    *("MIME-Version", "Content-Type", "Content-Transfer-Encoding"),
+    *("Date", "From", "To", "Cc", "Subject", "Message-ID", "In-Reply-To", "References"),
+    *("Thread-Topic", "Thread-Index", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"),
 }
 slow = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

@@ -5,9 +5,9 @@ are evidence with a digest, and it takes fifty times as long (``make bench-conve
 base64, so the message is 7-bit clean and every octet of the capture comes back as it was.
 
     multipart/mixed              where there are attachments that do not belong to the body
-      multipart/related          where parts belong to the body: pictures, and what is kept out of sight
-        multipart/alternative    where there is an HTML body
-          text/plain
+      multipart/related          where others belong to it: pictures, and what is kept out of sight
+        multipart/alternative
+          text/plain             alone where the above is not wanted
           text/html
         image/… (inline)
       audio/… (attachment)
@@ -96,7 +96,8 @@ def _head(rendering: Rendering) -> bytes:
         _addresses("To", rendering.to),
         _addresses("Cc", rendering.cc) if rendering.cc else "",
         header("Subject", rendering.subject),
-        f"Message-ID: {rendering.message_id}\r\nReferences: {rendering.reference}\r\n",
+        f"Message-ID: {rendering.message_id}\r\n",
+        _references(rendering),
         header("Thread-Topic", rendering.subject),
         f"Thread-Index: {as_text(rendering.conversation_index)}\r\n",
     ]
@@ -104,6 +105,13 @@ def _head(rendering: Rendering) -> bytes:
     lines += [header(name, text) for name, text in rendering.interop]
     lines.append("MIME-Version: 1.0\r\n")
     return "".join(lines).encode("ascii")
+
+
+def _references(rendering: Rendering) -> str:
+    if rendering.in_reply_to is None:
+        return f"References: {rendering.reference}\r\n"
+    related = rendering.in_reply_to
+    return f"In-Reply-To: {related}\r\nReferences: {rendering.reference}\r\n {related}\r\n"
 
 
 def _date(moment: datetime) -> str:
@@ -159,20 +167,13 @@ def _encoded_words(text: str) -> list[str]:
 def _body(rendering: Rendering, open_part: OpenPart) -> Iterator[bytes]:
     """Yield text and HTML, and with them what belongs to the body."""
     inline = [part for part in rendering.parts if part.content_id is not None]
-    kind = "multipart/alternative" if rendering.html is not None else "text/plain"
-    if inline:
-        related = f'related; type="{kind}"'.encode()
-        yield from _multipart(related, b"r", rendering.key, [_words(rendering), *_parts(inline, open_part)])
-    else:
-        yield from _words(rendering)
-
-
-def _words(rendering: Rendering) -> Iterator[bytes]:
     text = _TEXT + _text_lines(rendering.text)
     if rendering.html is None:
         yield text
-    else:
-        yield from _multipart(b"alternative", b"a", rendering.key, [[text], [_HTML + _text_lines(rendering.html)]])
+        return
+    words = _multipart(b"alternative", b"a", rendering.key, [[text], [_HTML + _text_lines(rendering.html)]])
+    related = b'related; type="multipart/alternative"'
+    yield from _multipart(related, b"r", rendering.key, [words, *_parts(inline, open_part)])
 
 
 def _multipart(kind: bytes, level: bytes, key: str, entities: Sequence[Iterable[bytes]]) -> Iterator[bytes]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import msgspec
 
@@ -54,7 +53,8 @@ def facts_of(captured: Captured, parties: Sequence[Party], text_length: int | No
         ("X-O2-To", f"[{', '.join([each.fact for each in recipients])}]"),
     ]
     if item.thread:
-        facts.append(("X-O2-Thread", _json(item.thread)))
+        thread = {"id": item.thread.id, "name": item.thread.name}
+        facts.append(("X-O2-Thread", json.dumps({key: value for key, value in thread.items() if value is not None})))
     if item.call:
         facts.append(("X-O2-Started-At", item.call.started_at.isoformat()))
         if item.call.ended_at:
@@ -63,7 +63,7 @@ def facts_of(captured: Captured, parties: Sequence[Party], text_length: int | No
     if item.relates_to:
         facts.append((f"X-O2-{item.relates_to.action.capitalize()}s-Item", item.relates_to.item_id))
     if item.attachments:
-        facts.append(("X-O2-Attachments", _json(item.attachments)))
+        facts.append(("X-O2-Attachments", json.dumps(msgspec.to_builtins(item.attachments))))
     if text_length is not None:
         facts.append(("X-O2-Text-Length", str(text_length)))
     if crlf:
@@ -112,7 +112,3 @@ def _type(item: Item, is_inbound: bool) -> str:
     if item.item_type is ItemType.SMS and item.status is Status.FAILED and not is_inbound:
         return "5"
     return "1" if is_inbound else "2"
-
-
-def _json(value: Any) -> str:
-    return json.dumps(msgspec.to_builtins(value))

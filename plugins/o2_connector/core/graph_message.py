@@ -23,6 +23,11 @@ def graph_message(rendering: Rendering) -> dict[str, Any]:
     sent = f"{rendering.sent_at.isoformat(timespec='milliseconds')[:23]}Z"
     sender = _recipient(rendering.sender)
     html = rendering.html
+    references = [rendering.reference]
+    replies = []
+    if rendering.in_reply_to:
+        references.append(rendering.in_reply_to)
+        replies = [{"id": "String 0x1042", "value": rendering.in_reply_to}]  # PidTagInReplyToId
     return {
         "subject": rendering.subject,
         "body": {
@@ -45,6 +50,8 @@ def graph_message(rendering: Rendering) -> dict[str, Any]:
             {"id": "SystemTime 0x0039", "value": sent},  # PidTagClientSubmitTime
             {"id": "SystemTime 0x0E06", "value": sent},  # PidTagMessageDeliveryTime
             {"id": "String 0x001A", "value": rendering.message_class},  # PidTagMessageClass
+            {"id": "String 0x1039", "value": " ".join(references)},  # PidTagInternetReferences
+            *replies,
             {"id": "String 0x0070", "value": rendering.subject},  # PidTagConversationTopic
             {"id": "Binary 0x0071", "value": as_text(rendering.conversation_index)},  # PidTagConversationIndex
             # PidTagConversationIndexTracking (MS-OXOMSG 2.2.1.4): the conversation is the one that the index names

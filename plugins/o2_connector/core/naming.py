@@ -15,7 +15,7 @@ distinct name uses up one of the named properties that a mailbox can ever have.
 FACTS_PROPERTY = "String {6c8506a9-35bf-4f49-bd52-b7fc0c4af2b9} Name O2Facts"
 """The named property that holds all of a message's facts, a line each, as its e-mail has them in headers.
 
-Graph takes five headers; with this one the item can be rebuilt from the mailbox alone.
+Graph takes five headers of ours; this has them all, so that what is in the mailbox says as much as the EML.
 """
 
 UNFINISHED_CATEGORY = "O2 archive: attachments still to come"

@@ -30,16 +30,19 @@ class Party(NamedTuple):
     """Hold what is said of one participant.
 
     :param number: in E.164 where it is a subscriber's, else as captured, on one line.
-    :param words: name and number as captured, for the body.
     :param fact: the participant as captured, as JSON.
     :param is_known: whether the address is the captured one.
     """
 
     number: str
     address: Address
-    words: str
     fact: str
     is_known: bool
+
+    @property
+    def words(self) -> str:
+        """Return name and number, as the body and the e-mail's head have them."""
+        return self.address.name
 
 
 @lru_cache(_CACHED)
@@ -49,8 +52,7 @@ def party_of(participant: Participant, region: str) -> Party:
     The address is the *User's Email address* property where that is one, else made from the number under a domain that
     is nobody's. What the mapping files say is not in it: it may change, and the e-mail is what was captured.
     """
-    phone = one_line(participant.phone)
-    number = normalise(participant.phone, region) or phone
+    number = normalise(participant.phone, region) or one_line(participant.phone)
     name = one_line(participant.name or "").strip()
     email = (participant.email or "").strip()
     is_known = is_smtp_address(email)
@@ -61,7 +63,6 @@ def party_of(participant: Participant, region: str) -> Party:
             name=f"{name} ({number})" if name else number,
             address=email if is_known else f"{_local_part(number)}@{DOMAIN}",
         ),
-        words=f"{name} ({phone})" if name else phone,
         fact=json.dumps({key: value for key, value in captured.items() if value is not None}),
         is_known=is_known,
     )

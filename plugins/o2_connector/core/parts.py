@@ -28,7 +28,7 @@ class Part(NamedTuple):
     """Describe an attachment of the e-mail; its bytes lie in staging under their digest.
 
     :param content_id: of one that belongs to the body, without angle brackets.
-    :param shown: whether the body shows it. What belongs to the body and is not shown there is out of sight.
+    :param is_shown: whether the body shows it.
     """
 
     name: str
@@ -36,7 +36,12 @@ class Part(NamedTuple):
     size: int
     sha256: str
     content_id: str | None
-    shown: bool
+    is_shown: bool
+
+    @property
+    def is_hidden(self) -> bool:
+        """Tell whether it is kept out of sight: it belongs to the body, and the body does not show it."""
+        return self.content_id is not None and not self.is_shown
 
 
 class LeftOut(NamedTuple):
@@ -79,5 +84,5 @@ def _part(attachment: Attachment, content_id: str) -> Part:
         size=attachment.byte_count,
         sha256=attachment.sha256,
         content_id=content_id if shown or hidden else None,
-        shown=shown,
+        is_shown=shown,
     )

@@ -63,14 +63,16 @@ def read_eml(content: bytes) -> Archived:
 
 
 def read_graph_message(message: Mapping[str, Any]) -> Archived:
-    """Read the Graph message that :func:`o2_connector.core.graph_message.graph_message` made."""
-    properties = {each["id"]: each["value"] for each in message["singleValueExtendedProperties"]}
-    facts = [line.partition(": ") for line in properties[FACTS_PROPERTY].split("\n")]
+    """Read a message as Graph gives it back, with its extended properties; attachments are not among its fields."""
+    # Graph gives a property's GUID back in its own case
+    properties = {each["id"].casefold(): each["value"] for each in message.get("singleValueExtendedProperties", ())}
+    lines = properties.get(FACTS_PROPERTY.casefold(), "").split("\n")
+    facts = [line.partition(": ") for line in lines if line]
     text = message["body"]["content"]
     if message["body"]["contentType"] == "html":
         found = _HTML_TEXT.search(text)
         text = html.unescape(found[1].replace("<br>", "\n")) if found else ""
-    return Archived(facts=tuple((name, value) for name, _, value in facts), text=text, files={})
+    return Archived(facts=tuple((name, value) for name, _, value in facts), text=text.replace("\r\n", "\n"), files={})
 
 
 def rebuild(archived: Archived) -> Captured:
@@ -134,7 +136,7 @@ def _relation(facts: Mapping[str, str]) -> dict[str, str] | None:
 
 
 def _decoded(value: str) -> str:
-    unfolded = _FOLD.sub("", value)
+    unfolded = _FOLD.sub("", value).strip()  # a fact never begins or ends with a space, unless it is encoded
     if "=?" not in unfolded:
         return unfolded
     pieces = [

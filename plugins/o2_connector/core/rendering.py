@@ -14,7 +14,7 @@ from o2_connector.core.conversation import conversation_index, conversation_of
 from o2_connector.core.conversion_profile import Profile
 from o2_connector.core.escapes import visible
 from o2_connector.core.facts import Headers, facts_of, interop_of
-from o2_connector.core.identity import DOMAIN, item_key
+from o2_connector.core.identity import DOMAIN, item_key, message_id
 from o2_connector.core.items import Captured, File, ItemType
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.parties import Address, party_of, to_and_cc
@@ -28,9 +28,11 @@ _CLASSES = {ItemType.SMS: "SMS", ItemType.MMS: "MMS", ItemType.CALL: "Call", Ite
 class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     """Hold everything that the e-mail says.
 
+    :param reference: Message-ID of the conversation's root.
+    :param in_reply_to: Message-ID of the item that this one edits or deletes.
     :param sent_at: in UTC.
     :param text: the body as plain text, its lines ended by line feeds.
-    :param html: the same as HTML, where that shows more.
+    :param html: the same as HTML, where that shows more, or hides what is to be out of sight.
     :param facts: our own headers, in order; a line each.
     :param interop: the headers of SMS Backup+, in order.
     :param conversation_index: PidTagConversationIndex.
@@ -40,6 +42,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     message_id: str
     reference: str
+    in_reply_to: str | None
     sent_at: datetime
     sender: Address
     to: tuple[Address, ...]
@@ -76,13 +79,14 @@ def render(captured: Captured, profile: Profile, missing: Mapping[File, Cause]) 
         key=key,
         message_id=f"<{key}@{DOMAIN}>",
         reference=conversation.reference,
+        in_reply_to=message_id(item.relates_to.item_id) if item.relates_to else None,
         sent_at=sent_at,
         sender=sender.address,
         to=to,
         cc=cc,
         subject=conversation.subject,
-        text=plain_body(text, notes),
-        html=html_body(text, notes, parts) if any(part.shown for part in parts) else None,
+        text=plain_body(text, notes, parts),
+        html=html_body(text, notes, parts) if any(part.content_id for part in parts) else None,
         facts=facts_of(captured, parties, None if text is None else len(text), crlf),
         interop=interop_of(item, parties, conversation, sent_at),
         parts=parts,

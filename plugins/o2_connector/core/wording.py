@@ -23,33 +23,37 @@ _WHAT_BECAME = {
     Status.FAILED: "The call failed.",
 }
 _WHY = {
-    Cause.ATTACHMENT_GONE: "TeleMessage keeps it no longer",
-    Cause.ATTACHMENT_ALTERED: "its bytes did not match the digest in its record",
-    Cause.ATTACHMENT_TOO_LARGE: "it does not fit this organisation's limit for a message",
+    Cause.ATTACHMENT_GONE: "TeleMessage keeps it no longer.",
+    Cause.ATTACHMENT_ALTERED: "Its bytes did not match the digest in its record.",
+    Cause.ATTACHMENT_TOO_LARGE: "It does not fit this organisation's limit for a message.",
 }
+_AS_WRITTEN = "white-space: pre-wrap; overflow-wrap: anywhere"
 
 
-def plain_body(text: str | None, notes: Sequence[str]) -> str:
-    """Return the body as plain text.
+def plain_body(text: str | None, notes: Sequence[str], parts: Sequence[Part]) -> str:
+    """Return the body as plain text, its paragraphs parted by empty lines.
 
     :param text: the captured text as shown, where there is one.
     """
-    if not text or not notes:
-        return text or "\n".join(notes)
-    return "\n".join([text, "", *notes])
+    attached = [_attached(part) for part in parts if not part.is_hidden]
+    return "\n\n".join([*([text] if text else []), *notes, *attached])
 
 
 def html_body(text: str | None, notes: Sequence[str], parts: Sequence[Part]) -> str:
-    """Return the body as HTML, with the pictures between the text and the notes."""
-    said = [f'<div id="text" dir="auto" style="white-space: pre-wrap">{_lines(text)}</div>'] if text is not None else []
+    """Return the body as HTML: the text, the pictures, each with its name, then the notes."""
+    said = [f'<div id="text" dir="auto" style="{_AS_WRITTEN}">{_lines(text)}</div>'] if text is not None else []
     pictures = [
-        f'<p><img src="cid:{part.content_id}" alt="{html.escape(part.name)}" style="max-width: 100%"></p>'
+        f'<p><img src="cid:{part.content_id}" alt="" style="max-width: 100%"><br>'
+        f"<small>{_lines(_named(part))}</small></p>"
         for part in parts
-        if part.shown
+        if part.is_shown
     ]
-    noted = [f'<p dir="auto">{_lines(note)}</p>' for note in notes]
+    noted = [*notes, *(_attached(part) for part in parts if part.content_id is None)]
+    paragraphs = [f'<p dir="auto">{_lines(note)}</p>' for note in noted]
+    # Mail clients list a part that the body never names, even one that belongs to it; seen in Thunderbird 153.
+    named = [f'<a href="cid:{part.content_id}"></a>' for part in parts if part.is_hidden]
     head = '<html><head><meta http-equiv="Content-Type" content="text/html; charset=utf-8"></head><body>'
-    return "\n".join([head, *said, *pictures, *noted, "</body></html>"])
+    return "\n".join([head, *said, *pictures, *paragraphs, *named, "</body></html>"])
 
 
 def notes_on(item: Item, parties: Sequence[Party], left_out: Sequence[LeftOut]) -> list[str]:
@@ -83,9 +87,9 @@ def _call_in_words(item: Item, parties: Sequence[Party]) -> str:
 
 
 def _when(call: Call) -> str:
-    began = f"It began on {_moment(call.started_at)} UTC"
     if not call.duration_seconds and not call.ended_at:
-        return f"{began}."
+        return f"It came on {_moment(call.started_at)} UTC."
+    began = f"It began on {_moment(call.started_at)} UTC"
     ended = f", until {call.ended_at.astimezone(UTC).isoformat()[11:19]}" if call.ended_at else ""
     return f"{began} and lasted {_duration(call.duration_seconds)}{ended}."
 
@@ -103,15 +107,24 @@ def _duration(seconds: int) -> str:
     return " ".join(said) or "0 seconds"
 
 
+def _attached(part: Part) -> str:
+    return f"[Attached: {_named(part)}]"
+
+
+def _named(part: Part) -> str:
+    return f"“{part.name}”, {part.size:,} bytes"
+
+
 def _left_out_in_words(left_out: LeftOut) -> str:
     attachment, cause = left_out
-    where = ""
+    lines = [
+        f"[Not in this e-mail: “{one_line(attachment.file_name)}”, {attachment.byte_count:,} bytes.",
+        _WHY[cause],
+        f"SHA-256: {attachment.sha256}",
+    ]
     if cause is Cause.ATTACHMENT_TOO_LARGE:
-        where = f" Kept in staging as {attachment_object(attachment.sha256, attachment.byte_count).name}."
-    return (
-        f"[Attachment “{one_line(attachment.file_name)}” is not in this e-mail: {_WHY[cause]}."
-        f" {attachment.byte_count:,} bytes, SHA-256 {attachment.sha256}.{where}]"
-    )
+        lines.append(f"In staging: {attachment_object(attachment.sha256, attachment.byte_count).name}")
+    return "\n".join(lines) + "]"
 
 
 def _lines(text: str) -> str:

@@ -1,0 +1,106 @@
+"""A reviewer reads what happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.core.records import rendering
+from tests.core.test_parts import files
+
+CALL = {"startedAt": "2026-11-21T09:30:15Z", "durationSeconds": 0}
+
+
+def call(**changes: Any) -> str:
+    return rendering(**{"itemType": "CALL", "text": None, "call": CALL, **changes}).text
+
+
+def test_an_answered_call_says_who_called_whom_when_and_how_long() -> None:
+    answered = {
+        "startedAt": "2026-11-21T09:30:15+02:00",
+        "endedAt": "2026-11-21T10:33:21+02:00",
+        "durationSeconds": 3786,
+    }
+
+    assert call(status="ANSWERED", call=answered) == (
+        "Kim Akers (+447700900456) called Alex Wilber (+447700900123).\n"
+        "The call was answered.\n"
+        "It began on 2026-11-21 at 07:30:15 UTC and lasted 1 hour 3 minutes 6 seconds, until 08:33:21."
+    )
+
+
+@pytest.mark.parametrize(("status", "became"), [("MISSED", "missed"), ("REJECTED", "rejected")])
+def test_a_call_that_nobody_took_says_so(status: str, became: str) -> None:
+    assert call(status=status) == (
+        "Kim Akers (+447700900456) called Alex Wilber (+447700900123).\n"
+        f"The call was {became}.\n"
+        "It came on 2026-11-21 at 09:30:15 UTC."
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(1, "1 second."), (60, "1 minute."), (61, "1 minute 1 second."), (7200, "2 hours."), (4_000_000, "1,111 hours 6")],
+)
+def test_a_call_lasts_in_words(seconds: int, said: str) -> None:
+    assert f"lasted {said}" in call(status="ANSWERED", call={**CALL, "durationSeconds": seconds})
+
+
+def test_a_voicemail_that_was_read_out_begins_with_its_words() -> None:
+    said = rendering(itemType="VOICEMAIL", text="Ring me.", call={**CALL, "durationSeconds": 9}).text
+
+    assert said.startswith("Ring me.\n\nKim Akers (+447700900456) left a voicemail for Alex Wilber (+447700900123).\n")
+    assert said.endswith("and lasted 9 seconds.")
+
+
+def test_a_text_alone_has_nothing_added() -> None:
+    assert rendering().text == "See you at ten."
+    assert rendering().html is None
+
+
+def test_a_group_lists_who_was_in_it() -> None:
+    group = {
+        "to": [{"phone": "07700 900123", "name": "Alex"}, {"phone": "60777"}],
+        "thread": {"id": "g", "name": "North"},
+    }
+
+    assert rendering(**group).text == (
+        "See you at ten.\n\n[Group “North”: Kim Akers (+447700900456), Alex (+447700900123), 60777]"
+    )
+
+
+@pytest.mark.parametrize(("action", "verb"), [("EDIT", "edits"), ("DELETE", "deletes")])
+def test_an_edit_and_a_deletion_name_their_item_and_hang_on_it(action: str, verb: str) -> None:
+    first = rendering(itemId="o2-first")
+
+    change = rendering(relatesTo={"itemId": "o2-first", "action": action}, text="")
+
+    assert change.text == f"[This {verb} item o2-first, which is archived as it was.]"
+    assert change.in_reply_to == first.message_id
+
+
+def test_a_picture_is_in_the_body_with_its_name_and_a_layout_is_named_there_unseen() -> None:
+    mail = rendering(attachments=[*files(7, content_type="image/png"), *files(5, content_type="application/smil")])
+
+    picture, layout = mail.parts
+    assert mail.html is not None
+    assert f'<img src="cid:{picture.content_id}"' in mail.html
+    assert "<small>“file-0”, 7 bytes</small>" in mail.html
+    assert f'<a href="cid:{layout.content_id}"></a>' in mail.html
+    assert mail.text == "See you at ten.\n\n[Attached: “file-0”, 7 bytes]"
+
+
+def test_no_text_or_name_can_add_to_the_html() -> None:
+    hostile = '<img src=x onerror=alert(1)>"&\n<b>'
+    attachment = {**files(7, content_type="image/png")[0], "fileName": hostile}
+
+    mail = rendering(text=hostile, attachments=[attachment], **{"from": {"phone": "1", "name": hostile}})
+
+    assert mail.html is not None
+    assert mail.html.count("<img") == 1
+    assert "onerror=alert(1)&gt;&quot;&amp;<br>&lt;b&gt;" in mail.html
+
+
+def test_a_recording_is_named() -> None:
+    assert call(status="ANSWERED", attachments=files(1234)).endswith("\n\n[Attached: “file-0”, 1,234 bytes]")
