@@ -366,7 +366,7 @@ class Mailbox:
 
 def index_key(property_id: str, value: str) -> tuple[str, str] | None:
     """Return the key under which a mailbox finds an extended property's value: that of a named text of one line."""
-    if not property_id.startswith("String {") or len(value) > LONGEST_KEY or "\n" in value:
+    if not property_id.startswith("String {") or "\n" in value:
         return None
     folded = value.casefold()
     return (property_id, folded) if len(folded) <= LONGEST_KEY else None

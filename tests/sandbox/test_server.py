@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 import requests
 
 from sandbox.items import PARTICULAR
+from sandbox.process import SandboxProcess, running_process
 from sandbox.server import Sandbox, running
 from sandbox.tls import certificates
 
@@ -77,6 +79,23 @@ def test_a_message_may_have_what_the_administrator_allows(tmp_path: Path) -> Non
     assert limits == [35 * 1024 * 1024, 150 * 1024 * 1024]
 
 
+def test_the_command_takes_the_administrators_limit(tmp_path: Path) -> None:
+    picture = {"@odata.type": "#microsoft.graph.fileAttachment", "name": "photo.png"}
+    with running_process(tmp_path, "--items", "1", "--message-mb", "1") as details:
+        sandbox = SandboxProcess(details)
+        users = sandbox.graph("GET", "/users?$select=id,mail&$filter=userType eq 'Member'")["value"]
+        answers = []
+        for size in (1_000_000, 1_100_000):
+            content = base64.b64encode(bytes(size)).decode()
+            try:
+                body = {"attachments": [{**picture, "contentBytes": content}]}
+                answers.append(sandbox.graph("POST", f"/users/{users[0]['id']}/messages", body)["hasAttachments"])
+            except requests.HTTPError as error:
+                answers.append(error.response.json()["error"]["code"])
+
+    assert answers == [True, "ErrorMessageSizeExceeded"]
+
+
 @pytest.mark.parametrize("limit", ["0", "151", "x"])
 def test_the_command_refuses_a_limit_that_no_administrator_can_set(tmp_path: Path, limit: str) -> None:
     command = [sys.executable, "-m", "sandbox", "--state", str(tmp_path), "--message-mb", limit]
@@ -123,7 +142,7 @@ def test_mails_are_kept_whether_they_came_encrypted_or_not(tmp_path: Path) -> No
 
 def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
     details = tmp_path / "sandbox.json"
-    command = [sys.executable, "-m", "sandbox", "--state", str(tmp_path), "--items", "9", "--message-mb", "99"]
+    command = [sys.executable, "-m", "sandbox", "--state", str(tmp_path), "--items", "9", "--users", "12"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 20
         while not details.exists() and process.poll() is None and time.monotonic() < deadline:

@@ -316,6 +316,7 @@ def test_an_attachment_of_no_bytes_is_served_and_cannot_be_altered(client: Clien
     assert (whole.status_code, whole.content, whole.headers["Content-Length"]) == (200, b"", "0")
     assert whole.headers["ETag"] == f'"{empty["sha256"]}"'
     assert (part.status_code, part.headers["Content-Range"]) == (416, "bytes */0")
+    assert client.site.faults.take("wrong_digest", "/attachments/") is not None  # it waits for one that it can strike
 
 
 def test_a_cut_answer_breaks_off_and_a_range_gives_the_rest(client: Client) -> None:

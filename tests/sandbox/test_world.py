@@ -307,6 +307,7 @@ def test_any_part_of_a_file_is_that_part_of_the_whole(kind: str) -> None:
 
     assert made.size == len(whole) > 0
     assert parts == {(start, stop): whole[start:stop] for start, stop in parts}
+    assert b"".join(made.pieces(1, 99)) == whole[1:99]
 
 
 def test_a_large_day_is_mostly_sms_and_tens_of_megabytes() -> None:
