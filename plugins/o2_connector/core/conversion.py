@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
@@ -20,8 +19,7 @@ from o2_connector.core.outcomes import Cause
 from o2_connector.core.rendering import Rendering, render
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Converted:
+class Converted(msgspec.Struct, frozen=True, kw_only=True):
     """Hold one item, converted."""
 
     captured: Captured
@@ -93,9 +91,8 @@ def convert_batch(
 
 def packed_message(rendering: Rendering) -> bytes:
     """Return a line for the pack of Graph messages."""
-    packed = Packed(
-        message=msgspec.Raw(_ENCODER.encode(graph_message(rendering))),
-        parts=tuple(
+    parts = tuple(
+        [
             PackedPart(
                 name=part.name,
                 content_type=part.content_type,
@@ -104,9 +101,10 @@ def packed_message(rendering: Rendering) -> bytes:
                 content_id=part.content_id,
             )
             for part in rendering.parts
-        ),
+        ]
     )
-    return _ENCODER.encode(packed) + b"\n"
+    message = msgspec.Raw(_ENCODER.encode(graph_message(rendering)))
+    return _ENCODER.encode(Packed(message=message, parts=parts)) + b"\n"
 
 
 def index_row(each: Converted, *, eml: tuple[int, int], eml_sha256: str, message: tuple[int, int]) -> bytes:

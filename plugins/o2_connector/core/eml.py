@@ -30,7 +30,8 @@ from o2_connector.core.rendering import Rendering
 OpenPart: TypeAlias = Callable[[Part], Iterable[bytes]]
 
 _LINE = 78  # characters (RFC 5322, 2.1.1)
-_LINE_OCTETS = 57  # 57 octets are 76 characters of base64, the longest line RFC 2045 (6.8) allows
+_LINE_OCTETS = 57  # of which base64 makes
+_LINE_CHARACTERS = 76  # the longest line RFC 2045 (6.8) allows
 _WORD_OCTETS = 33  # so that an encoded word, =?utf-8?b?…?=, beside a header's name stays within RFC 2047's 76 (2)
 _TOKEN_CHARACTERS = 400  # that stand unbroken on a line; RFC 5322 (2.1.1) forbids lines of more than 998
 _QUOTED_CHARACTERS = 66  # of a display name, on one line
@@ -60,51 +61,41 @@ def eml_chunks(rendering: Rendering, open_part: OpenPart) -> Iterator[bytes]:
         yield from _body(rendering, open_part)
 
 
-def encoded_word_text(text: str) -> list[str]:
-    """Return an unstructured header's text as it goes on the wire, to be joined by spaces.
+def on_wire(text: str) -> str:
+    """Return an unstructured header's text as it goes on the wire, before it is folded at its spaces."""
+    return text if _is_plain(text) else " ".join(_wire_words(text))
 
-    The words of an ASCII text, where single spaces part them and unfolding gives them back; else RFC 2047's.
+
+def header_block(headers: Sequence[tuple[str, str]]) -> str:
+    """Return unstructured header fields, each ended by CR LF, folded and encoded where they have to be.
+
+    :param headers: names, and texts of one line of any characters that UTF-8 has.
     """
-    words = text.split(" ")
-    if text.isascii() and "=?" not in text and all(0 < len(word) <= _TOKEN_CHARACTERS for word in words):
-        return words
-    return _encoded_words(text)
-
-
-def header(name: str, text: str) -> str:
-    """Return an unstructured header field, folded and encoded where it has to be.
-
-    :param text: one line of any characters that UTF-8 has.
-    """
-    # The short way, for most: such a text is its own words, and they fit one line.
-    if (
-        len(name) + 2 + len(text) <= _LINE
-        and text.isascii()
-        and "=?" not in text
-        and "  " not in text
-        and text[:1] not in ("", " ")
-        and text[-1] != " "
-    ):
-        return f"{name}: {text}\r\n"
-    return _long_header(name, text)
+    lines = [f"{name}: {text}\r\n" for name, text in headers]
+    block = "".join(lines)
+    # The short way, for most: texts that are their own words, in lines that are short enough.
+    if _is_plain(block) and " \r\n" not in block and max(map(len, lines)) <= _LINE + 2:
+        return block
+    return "".join([_header(name, text) for name, text in headers])
 
 
 def _head(rendering: Rendering) -> bytes:
-    lines = [
-        f"Date: {_date(rendering.sent_at)}\r\n",
-        _addresses("From", (rendering.sender,)),
-        _addresses("To", rendering.to),
-        _addresses("Cc", rendering.cc) if rendering.cc else "",
-        header("Subject", rendering.subject),
-        f"Message-ID: {rendering.message_id}\r\n",
-        _references(rendering),
-        header("Thread-Topic", rendering.subject),
-        f"Thread-Index: {as_text(rendering.conversation_index)}\r\n",
-    ]
-    lines += [header(name, text) for name, text in rendering.facts]
-    lines += [header(name, text) for name, text in rendering.interop]
-    lines.append("MIME-Version: 1.0\r\n")
-    return "".join(lines).encode("ascii")
+    block = "".join(
+        [
+            f"Date: {_date(rendering.sent_at)}\r\n",
+            _addresses("From", (rendering.sender,)),
+            _addresses("To", rendering.to),
+            _addresses("Cc", rendering.cc) if rendering.cc else "",
+            _header("Subject", rendering.subject),
+            f"Message-ID: {rendering.message_id}\r\n",
+            _references(rendering),
+            _header("Thread-Topic", rendering.subject),
+            f"Thread-Index: {as_text(rendering.conversation_index)}\r\n",
+            header_block(rendering.facts + rendering.interop),
+            "MIME-Version: 1.0\r\n",
+        ]
+    )
+    return block.encode("ascii")
 
 
 def _references(rendering: Rendering) -> str:
@@ -120,9 +111,29 @@ def _date(moment: datetime) -> str:
     return f"{_DAYS[moment.weekday()]}, {moment.day:02d} {_MONTHS[moment.month - 1]} {moment.year:04d} {clock} +0000"
 
 
+def _is_plain(text: str) -> bool:
+    """Tell whether a text is its own words on the wire: ASCII that single spaces part."""
+    return text.isascii() and "=?" not in text and "  " not in text and text[:1] != " " and text[-1:] != " "
+
+
+def _header(name: str, text: str) -> str:
+    """Return one unstructured header field."""
+    if text and len(name) + 2 + len(text) <= _LINE and _is_plain(text):
+        return f"{name}: {text}\r\n"
+    return _folded_header(name, text)
+
+
 @lru_cache(_CACHED)
-def _long_header(name: str, text: str) -> str:
-    return _folded(name, encoded_word_text(text))
+def _folded_header(name: str, text: str) -> str:
+    return _folded(name, _wire_words(text))
+
+
+def _wire_words(text: str) -> list[str]:
+    """Return the words of an ASCII text, where unfolding gives them back; else RFC 2047's."""
+    words = text.split(" ")
+    if _is_plain(text) and text and max(map(len, words)) <= _TOKEN_CHARACTERS:
+        return words
+    return _encoded_words(text)
 
 
 @lru_cache(_CACHED)
@@ -242,4 +253,6 @@ def _base64_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _base64_lines(octets: bytes) -> bytes:
-    return base64.encodebytes(octets).replace(b"\n", b"\r\n")
+    encoded = base64.b64encode(octets)
+    lines = [encoded[at : at + _LINE_CHARACTERS] for at in range(0, len(encoded), _LINE_CHARACTERS)]
+    return b"\r\n".join([*lines, b""])

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
 from o2_connector.core.conversation import Conversation
-from o2_connector.core.items import Captured, Direction, Item, ItemType, Status
+from o2_connector.core.items import Captured, Direction, Item, ItemType, Status, Thread
 from o2_connector.core.parties import Party
 
 CONVERTER_VERSION = "2"
@@ -22,6 +23,7 @@ Headers = tuple[tuple[str, str], ...]
 FIRST = 5
 """How many of the facts, from the first, a Graph message has in headers of its own; it takes no more."""
 
+_CACHED = 1 << 13  # threads
 _CALLS = (ItemType.CALL, ItemType.VOICEMAIL)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -53,8 +55,7 @@ def facts_of(captured: Captured, parties: Sequence[Party], text_length: int | No
         ("X-O2-To", f"[{', '.join([each.fact for each in recipients])}]"),
     ]
     if item.thread:
-        thread = {"id": item.thread.id, "name": item.thread.name}
-        facts.append(("X-O2-Thread", json.dumps({key: value for key, value in thread.items() if value is not None})))
+        facts.append(("X-O2-Thread", _thread(item.thread)))
     if item.call:
         facts.append(("X-O2-Started-At", item.call.started_at.isoformat()))
         if item.call.ended_at:
@@ -100,6 +101,12 @@ def interop_of(item: Item, parties: Sequence[Party], conversation: Conversation,
     when = f"{archived.day} {_MONTHS[archived.month - 1]} {archived.year} {archived.isoformat()[11:19]} GMT"
     headers.append(("X-smssync-backup-time", when))
     return tuple(headers)
+
+
+@lru_cache(_CACHED)
+def _thread(thread: Thread) -> str:
+    captured = {"id": thread.id, "name": thread.name}
+    return json.dumps({key: value for key, value in captured.items() if value is not None})
 
 
 def _type(item: Item, is_inbound: bool) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from o2_connector.core.conversation import as_text
-from o2_connector.core.eml import encoded_word_text
+from o2_connector.core.eml import on_wire
 from o2_connector.core.facts import FIRST
 from o2_connector.core.naming import FACTS_PROPERTY, ITEM_PROPERTY
 from o2_connector.core.parties import Address
@@ -43,7 +43,7 @@ def graph_message(rendering: Rendering) -> dict[str, Any]:
         "internetMessageHeaders": [
             {"name": name, "value": value}
             for name, text in rendering.facts[:FIRST]
-            if len(value := " ".join(encoded_word_text(text))) <= _MAX_HEADER_VALUE
+            if len(value := on_wire(text)) <= _MAX_HEADER_VALUE
         ],
         "singleValueExtendedProperties": [
             {"id": "Integer 0x0E07", "value": "1"},  # PidTagMessageFlags: read, and not unsent, so no draft

@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -170,8 +169,7 @@ class Item(Record, frozen=True, kw_only=True, rename="camel"):
         return len(self.to) > 1
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Captured:
+class Captured(msgspec.Struct, frozen=True, kw_only=True):
     """Hold a captured record.
 
     :param digest: SHA-256 of its bytes.
