@@ -12,6 +12,7 @@ import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from datetime import datetime
+from html import unescape
 from typing import Final
 from uuid import UUID
 
@@ -388,7 +389,4 @@ def preview(body: shapes.ItemBody | None) -> str:
         return ""
     if body.contentType != "html":
         return content[:255]
-    text = _TAG.sub("", content[:4096])
-    if "&" in text:
-        text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&amp;", "&")
-    return text[:255]
+    return unescape(_TAG.sub("", content[:4096])).strip()[:255]

@@ -92,6 +92,14 @@ def test_a_message_reads_back_as_it_was_posted(graph: TestClient) -> None:
     assert read["bodyPreview"] == posted["body"]["content"]
 
 
+def test_the_preview_of_a_html_body_is_its_text(graph: TestClient) -> None:
+    page = '<html><body>\n<div dir="auto">Fish &amp; chips &lt;3 &#x2713;&quot;</div>\n</body></html>'
+
+    made = created(graph, body={"contentType": "html", "content": page})
+
+    assert made["bodyPreview"] == 'Fish & chips <3 \u2713"'
+
+
 def test_the_same_message_id_twice_makes_two_messages(graph: TestClient) -> None:
     created(graph)
     created(graph)
