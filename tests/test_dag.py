@@ -119,6 +119,8 @@ from airflow.dag_processing.dagbag import DagBag
 dag = DagBag(sys.argv[1]).dags["o2_network_archive"]
 told = {"start": str(dag.start_date), "catchup": dag.catchup, "alerts": bool(dag.deadline)}
 told["tasks"] = dag.get_task("map_mailboxes").tasks
+convert = dag.get_task("convert").partial_kwargs
+told["convert"] = {name: convert[name] for name in ("message_class", "message_megabytes")}
 print(json.dumps({**told, "zone": str(dag.timetable.timezone)}))
 """
     environ = {name: value for name, value in os.environ.items() if not name.startswith("O2_")}
@@ -143,6 +145,13 @@ def test_without_settings_nothing_is_caught_up_and_nobody_told() -> None:
     told = parsed_with(O2_FIRST_DAY="", O2_ALERT_EMAIL="", O2_IMPORT_TASKS="")
 
     assert (told["catchup"], told["alerts"], told["tasks"]) == (False, False, 16)
+    assert told["convert"] == {"message_class": "IPM.Note.O2Network", "message_megabytes": 35}
+
+
+def test_the_tenants_limit_and_the_messages_class_are_settings() -> None:
+    told = parsed_with(O2_MESSAGE_LIMIT_MB="150", O2_MESSAGE_CLASS="IPM.Note.Archive")
+
+    assert told["convert"] == {"message_class": "IPM.Note.Archive", "message_megabytes": 150}
 
 
 def test_the_number_of_import_tasks_is_a_setting() -> None:
