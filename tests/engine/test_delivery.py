@@ -90,6 +90,30 @@ def test_batches_are_filled_across_mailboxes(site: Site, monkeypatch: pytest.Mon
     assert len(sizes) < 60  # 400 creates and 40 requests about folders; one by one they would be 440
 
 
+def test_no_more_batches_are_under_way_than_memory_is_meant_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = site.boxes(8)
+    under_way: Counter[str] = Counter()
+    send = GraphRequests.batch_once
+
+    def watch(self: GraphRequests, calls: Any) -> tuple[list[Answer], Answer]:
+        under_way["now"] += 1
+        under_way["most"] = max(under_way["most"], under_way["now"])
+        try:
+            return send(self, calls)
+        finally:
+            under_way["now"] -= 1
+
+    site.deliver(stage(site.staging, every(1, boxes)))  # their folders are there
+    monkeypatch.setattr(GraphRequests, "batch_once", watch)
+    monkeypatch.setattr(conductor, "IN_FLIGHT", 4_000_000)
+    monkeypatch.setattr(site.tenant, "latency", 0.1)
+
+    site.deliver(stage(site.staging, every(2, boxes), attachments={1: [bytes(2_000_000)]}, run_id="manual__2"))
+
+    assert len(site.messages()) == 16
+    assert under_way["most"] == 2  # of 2.7 MB each, as base64
+
+
 def test_within_a_mailbox_the_oldest_goes_first(site: Site) -> None:
     (box,) = site.boxes(1)
 

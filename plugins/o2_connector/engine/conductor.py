@@ -42,8 +42,11 @@ MOST_LANES = 1024
 ROOM = 3_600_000
 """Bytes of the messages in a batch: with what is around them it stays below the 4 MB of a request."""
 
-IN_FLIGHT = 32 * 1024 * 1024
-"""Bytes of messages in all batches at a time: what memory they take does not depend on the day."""
+IN_FLIGHT = 16 * 1024 * 1024
+"""Bytes of messages in all batches at a time: what memory they take, some five times this, does not depend on the day.
+
+Measured with pictures (benchmarks/importing/large.py): twice as much is not faster and takes 150 MiB.
+"""
 
 BACKLOG = 20_000
 """Receipts that are not durable yet, beyond which nothing more is sent."""
