@@ -67,10 +67,10 @@ const parsers = {
       inReplyTo: mail.inReplyTo,
       references: [mail.references].flat(),
       // It has decoded the headers that it knows, and them alone.
-      headers: mail.headerLines.map(({ key }) => [
-        key,
-        key.startsWith("x-") || key.startsWith("thread-") ? value(key).map(libmime.decodeWords).join("\n") : value(key)[0],
-      ]),
+      headers: mail.headerLines.map(({ key }) => {
+        const isKnown = !key.startsWith("x-") && !key.startsWith("thread-");
+        return [key, isKnown ? value(key)[0] : value(key).map((text) => libmime.decodeWords(text)).join("\n")];
+      }),
       text: mail.text ?? "",
       html: mail.html || null,
       attachments: mail.attachments.map((each) => ({

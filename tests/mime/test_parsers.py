@@ -212,13 +212,14 @@ def of_postal_mime(field: str, value: Any, seen: Any) -> bool:
 
 
 def of_jsmime(field: str, value: Any, seen: Any) -> bool:
-    """Excuse a fault of jsmime's, the same with U+FEFF, in headers; and what it does to people's names on purpose.
+    """Excuse two faults of jsmime's, and what it does to people on purpose.
 
-    It shows a space for every run of blanks and for every sign that is not seen, so that nobody hides behind a name
-    (headerParser.js, cleanToken).
+    In headers it treats U+FEFF like postal-mime; and it looks for encoded words in addresses, where RFC 2047 (5) says
+    that there are none. Of a name it shows a space for every run of blanks and for every sign that is not seen, so that
+    nobody hides behind it (headerParser.js, cleanToken); and it quotes a local part that has an exclamation mark.
     """
     if field in ("from", "to", "cc"):
-        return _seen(value) == _seen(seen)
+        return any("=?" in address for _, address in value) or _seen(value) == _seen(seen)
     return field in ("headers", "attachments") and _without(value, BYTE_ORDER_MARK) == _without(seen, BYTE_ORDER_MARK)
 
 
@@ -235,7 +236,10 @@ def _without(value: Any, sign: str) -> Any:
 
 def _seen(people: list[list[str]]) -> list[list[str]]:
     return [
-        ["".join(sign for sign in UNSEEN.sub("", name) if unicodedata.category(sign) not in ("Zs", "Cf")), address]
+        [
+            "".join(sign for sign in UNSEEN.sub("", name) if unicodedata.category(sign) not in ("Zs", "Cf")),
+            address.replace('"', ""),
+        ]
         for name, address in people
     ]
 
