@@ -26,11 +26,11 @@ help:
 
 ## Archive yesterday from the sandbox into the sandbox's mailboxes with a real Airflow, show the book, end everything.
 demo: install
-	@exec $(bin)/python -m demo demo $(options)
+	@PYTHONPATH=plugins exec $(bin)/python -m demo demo $(options)
 
 ## The same, and leave it running to click around in.
 up: install
-	@exec $(bin)/python -m demo up $(options)
+	@PYTHONPATH=plugins exec $(bin)/python -m demo up $(options)
 
 ## End what `make up` started.
 down:

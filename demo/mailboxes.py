@@ -15,6 +15,7 @@ import requests
 
 from demo.options import Options
 from demo.screen import shown
+from o2_connector.core.rebuild import read_graph_message, rebuild
 
 ITEM_ID = "x-o2-item-id"
 ITEM_TYPE = "x-o2-item-type"
@@ -28,7 +29,7 @@ class Arrived:
     :param copies: e-mails for each mailbox and item.
     :param drafts: e-mails that Outlook would show as not sent.
     :param examples: the e-mail to show for each kind of item.
-    :param texts: for each item, the text of every copy; only where texts are to be compared.
+    :param texts: for each item, the text as every copy gives it back; only where texts are to be compared.
     """
 
     copies: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -75,7 +76,7 @@ def look(sandbox: dict[str, Any], *, keep_texts: bool) -> Arrived:
         arrived.copies[message["userId"], item_id] += 1
         arrived.drafts += message["isDraft"]
         if keep_texts:
-            arrived.texts.setdefault(item_id, []).append(message["body"]["content"])
+            arrived.texts.setdefault(item_id, []).append(rebuild(read_graph_message(message)).item.text or "")
         known = arrived.examples.get(kind)
         if known is None or _interest(message) > _interest(known):
             arrived.examples[kind] = message
@@ -85,7 +86,7 @@ def look(sandbox: dict[str, Any], *, keep_texts: bool) -> Arrived:
 
 def _interest(message: dict[str, Any]) -> tuple[bool, bool]:
     """Prefer what shows more: an attachment, an emoji."""
-    return bool(message["attachments"]), max(message["body"]["content"], default="") >= "\N{MAHJONG TILE EAST WIND}"
+    return bool(message["attachments"]), max(message["bodyPreview"], default="") >= "\N{MAHJONG TILE EAST WIND}"
 
 
 def _who(recipient: dict[str, Any]) -> str:
@@ -97,7 +98,7 @@ def card(message: dict[str, Any]) -> Iterator[str]:
     """Describe an e-mail in a few lines."""
     recipients = message["toRecipients"]
     others = f" and {len(recipients) - 1} more" if len(recipients) > 1 else ""
-    first = next((line for line in message["body"]["content"].splitlines() if line.strip()), "")
+    first = next((line for line in message["bodyPreview"].splitlines() if line.strip()), "")
     yield shown(message["subject"], 92)
     yield f"  from {shown(_who(message['from']), 98)}"
     yield f"  to   {shown(_who(recipients[0]), 80)}{others}"

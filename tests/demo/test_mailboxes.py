@@ -63,7 +63,7 @@ def test_a_card_says_what_a_person_looks_for() -> None:
         "from": {"emailAddress": {"name": "Amelia", "address": "amelia@example.com"}},
         "toRecipients": [{"emailAddress": {"name": "Noah", "address": "noah@example.com"}}] * 3,
         "sentDateTime": "2026-11-21T09:30:00Z",
-        "body": {"content": "\nFirst line\nsecond"},
+        "bodyPreview": "\nFirst line\nsecond",
         "attachments": [{"name": "picture.png", "size": 1234}],
     }
 

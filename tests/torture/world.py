@@ -148,7 +148,7 @@ class World:
             sent=sent,
             mailboxes=tuple(random.sample(self._mailboxes, copies)),
             message_id=rendering.message_id,
-            text=rendering.text,
+            text=rendering.html or rendering.text,
             digests=tuple(sorted(part.sha256 for part in rendering.parts)),
             attached=sum(sizes),
             packed=packed_message(rendering),
