@@ -89,7 +89,8 @@ def _of_header_line(line: str) -> Iterator[str]:
         # RFC 2047 (5) forbids encoded words here, and every reader decodes what looks like one.
         if "=?" in quoted:
             yield f"what looks like an encoded word is quoted: {line}"
-    words = [word for word in re.sub(_QUOTED, "", line).split() if "=?" in word]
+    # Nor are there any in addresses, which may hold such signs.
+    words = [word for word in re.sub(f"{_QUOTED}|<{_ATOMS}@{_ATOMS}>", "", line).split() if "=?" in word]
     if words and len(line) > 76:
         yield f"a line with encoded words is longer than 76 characters (RFC 2047, 2): {line}"
     yield from (fault for word in words for fault in _of_encoded_word(word))
