@@ -104,3 +104,9 @@ def test_no_text_or_name_can_add_to_the_html() -> None:
 
 def test_a_recording_is_named() -> None:
     assert call(status="ANSWERED", attachments=files(1234)).endswith("\n\n[Attached: “file-0”, 1,234 bytes]")
+
+
+def test_a_phone_that_is_blank_has_words_and_an_address() -> None:
+    sender = rendering(**{"from": {"phone": " "}}).sender
+
+    assert sender == ("no number", "no_20_number@o2-archive.invalid")

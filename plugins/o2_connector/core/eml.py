@@ -16,6 +16,7 @@ base64, so the message is 7-bit clean and every octet of the capture comes back 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -30,12 +31,14 @@ from o2_connector.core.rendering import Rendering
 OpenPart: TypeAlias = Callable[[Part], Iterable[bytes]]
 
 _LINE = 78  # characters (RFC 5322, 2.1.1)
+_LINE_OF_WORDS = 76  # the same of a line with encoded words (RFC 2047, 2)
 _LINE_OCTETS = 57  # of which base64 makes
 _LINE_CHARACTERS = 76  # the longest line RFC 2045 (6.8) allows
 _WORD_OCTETS = 33  # so that an encoded word, =?utf-8?b?…?=, beside a header's name stays within RFC 2047's 76 (2)
 _TOKEN_CHARACTERS = 400  # that stand unbroken on a line; RFC 5322 (2.1.1) forbids lines of more than 998
 _QUOTED_CHARACTERS = 66  # of a display name, on one line
 _CACHED = 1 << 13  # headers too long for one line: mostly people, who come again and again
+_PLAIN_NAME = re.compile(r"[ !#-\[\]-~]{1,60}")
 _DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _TEXT = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
@@ -148,9 +151,10 @@ def _addresses(name: str, addresses: tuple[Address, ...]) -> str:
 
 def _folded(name: str, pieces: list[str]) -> str:
     """Fold between pieces wherever the line would pass the limit."""
+    limit = _LINE_OF_WORDS if any(piece.startswith("=?") for piece in pieces) else _LINE
     lines, line = [], f"{name}:"
     for piece in pieces:
-        if len(line) + 1 + len(piece) > _LINE and line != f"{name}:":
+        if len(line) + 1 + len(piece) > limit and line != f"{name}:":
             lines.append(line)
             line = ""
         line += f" {piece}"
@@ -207,8 +211,9 @@ def _part(part: Part, open_part: OpenPart) -> Iterator[bytes]:
 
 
 def _part_head(part: Part) -> bytes:
-    # A short plain name stands as it is, for old readers; RFC 2231 for any other, for readers differ over backslashes.
-    if part.name.isascii() and part.name.isprintable() and len(part.name) <= 60 and not set(part.name) & set('"\\'):
+    # A short plain name stands as it is, for old readers; RFC 2231 for any other: readers differ over backslashes, and
+    # all of them decode what looks like an encoded word.
+    if _PLAIN_NAME.fullmatch(part.name) and "=?" not in part.name:
         name = f'filename="{part.name}"'
     else:
         name = _rfc2231("filename", part.name)

@@ -13,7 +13,7 @@ from o2_connector.core.items import Direction, Item, Participant
 from o2_connector.core.phones import normalise
 
 _SMTP_ADDRESS = re.compile(
-    r"(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"(?!.*=\?)(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
 _CACHED = 1 << 14  # participants
@@ -52,7 +52,7 @@ def party_of(participant: Participant, region: str) -> Party:
     The address is the *User's Email address* property where that is one, else made from the number under a domain that
     is nobody's. What the mapping files say is not in it: it may change, and the e-mail is what was captured.
     """
-    number = normalise(participant.phone, region) or one_line(participant.phone)
+    number = normalise(participant.phone, region) or one_line(participant.phone).strip() or "no number"
     name = one_line(participant.name or "").strip()
     email = (participant.email or "").strip()
     is_known = is_smtp_address(email)
@@ -80,7 +80,10 @@ def to_and_cc(item: Item, recipients: tuple[Party, ...]) -> tuple[tuple[Address,
 
 
 def is_smtp_address(text: str) -> bool:
-    """Tell whether text is an address that both RFC 5321 and Exchange take: a dot-atom and a host name, no quotes."""
+    """Tell whether text is an address that both RFC 5321 and Exchange take: a dot-atom and a host name, no quotes.
+
+    What looks like an encoded word (RFC 2047) is none: mail readers decode it.
+    """
     return len(text) <= 254 and _SMTP_ADDRESS.fullmatch(text) is not None
 
 

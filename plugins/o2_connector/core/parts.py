@@ -80,7 +80,8 @@ def _part(attachment: Attachment, content_id: str) -> Part:
     hidden = content_type in _LAYOUTS or attachment.byte_count == 0
     return Part(
         name=one_line(attachment.file_name) if attachment.file_name.strip() else "attachment",
-        content_type=content_type,
+        # An inline text is the message itself to those who read it, even an empty one
+        content_type="application/octet-stream" if hidden and content_type.startswith("text/") else content_type,
         size=attachment.byte_count,
         sha256=attachment.sha256,
         content_id=content_id if shown or hidden else None,
