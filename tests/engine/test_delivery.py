@@ -18,7 +18,7 @@ from o2_connector.core.errors import IntegrityError, RetryError, StopError
 from o2_connector.core.ledger import Intent
 from o2_connector.core.naming import FOLDER_NAME, UNFINISHED_CATEGORY
 from o2_connector.core.outcomes import Outcome
-from o2_connector.engine import conductor
+from o2_connector.engine import conductor, judge
 from o2_connector.engine.journal import Journal
 from o2_connector.engine.ownership import Ownership
 from o2_connector.engine.senders import LARGE
@@ -505,7 +505,7 @@ def test_a_folder_that_exists_after_all_is_looked_for_again(site: Site, monkeypa
     (box,) = site.boxes(1)
     site.graph("POST", f"/users/{box}/mailFolders/msgfolderroot/childFolders", {"displayName": FOLDER_NAME.upper()})
     hidden = iter([None])
-    monkeypatch.setattr(conductor, "folder_named", lambda *asked: next(hidden, folder_named(*asked)))
+    monkeypatch.setattr(judge, "folder_named", lambda *asked: next(hidden, folder_named(*asked)))
 
     site.deliver(stage(site.staging, every(3, [box])))
 
@@ -527,7 +527,7 @@ def test_a_folder_that_neither_shows_nor_can_be_made_is_left_to_the_next_try(
 ) -> None:
     (box,) = site.boxes(1)
     site.graph("POST", f"/users/{box}/mailFolders/msgfolderroot/childFolders", {"displayName": FOLDER_NAME})
-    monkeypatch.setattr(conductor, "folder_named", lambda *_: None)
+    monkeypatch.setattr(judge, "folder_named", lambda *_: None)
 
     with pytest.raises(RetryError, match="neither"):
         site.deliver(stage(site.staging, every(3, [box])), patience_seconds=2)
@@ -557,7 +557,7 @@ def test_a_list_that_is_none_is_asked_for_again_before_anything_is_sent(
     def read(answer: Answer) -> Any:
         return archived(dataclasses.replace(answer, content=b"{}") if next(broken, False) else answer)
 
-    monkeypatch.setattr(conductor, "archived", read)
+    monkeypatch.setattr(judge, "archived", read)
 
     site.deliver(stage(site.staging, every(3, [box]), run_id="manual__2"))
 

@@ -1,13 +1,13 @@
 """Conductor: deliver a shard's open deliveries as fast as Graph's limits allow, and no faster.
 
-One thread conducts: it fills batches across mailboxes, judges each answer by itself, and decides what goes next. Others
-only send. So nothing here is shared but the queue on which they report, and the count of what each mailbox was asked.
+One thread conducts: it fills batches across mailboxes, decides what goes next, and has each answer judged by itself
+(:mod:`o2_connector.engine.judge`). Others only send. So nothing here is shared but the queue on which they report, and
+the count of what each mailbox was asked.
 """
 
 from __future__ import annotations
 
 import heapq
-import logging
 import queue
 import time
 from collections import deque
@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from itertools import count
 
-from o2_connector.core.errors import ConnectorError, ItemError, MailboxError, RetryError, StopError
+from o2_connector.core.errors import RetryError
 from o2_connector.core.graph_errors import Verdict
-from o2_connector.core.ledger import Delivery, receipt_of
-from o2_connector.core.naming import FOLDER_NAME
-from o2_connector.core.outcomes import Cause, Outcome
+from o2_connector.core.ledger import Delivery
+from o2_connector.core.outcomes import Outcome
 from o2_connector.engine.journal import Journal
+from o2_connector.engine.judge import Judge, put_back
 from o2_connector.engine.lanes import FARTHEST, Job, Kind, Lane, Task
 from o2_connector.engine.messages import Messages
 from o2_connector.engine.ownership import Ownership
@@ -28,7 +28,6 @@ from o2_connector.engine.paces import Paces
 from o2_connector.engine.progress import Progress
 from o2_connector.engine.senders import BATCHES, LARGE, Answered, Event, Intended, Made, Senders, Unsent
 from o2_connector.engine.worklist import Todo, Worklist
-from o2_connector.hooks.graph_mail import archived, folder_failure, folder_named, found_messages, id_of
 from o2_connector.hooks.graph_requests import BATCH_LIMIT, Answer, GraphRequests
 from o2_connector.hooks.transport import backoff
 
@@ -57,9 +56,7 @@ RESTING = 5.0
 LOST_IN_A_ROW = 3
 """Batches without an answer, none answered between them, after which everything waits: it is the line, or Graph."""
 
-_IN_FOLDER = frozenset({Kind.LOOK, Kind.CREATE})
 _PAGE = 200
-_log = logging.getLogger("airflow.task")
 _NEVER = float("inf")
 _LOOK_AGAIN = 1.0  # seconds; how often what is waited for without a date is looked at
 _AT_ONCE = 0.05  # seconds, after a large message was quicker
@@ -123,6 +120,17 @@ class Conductor:
         :raises StopError: and whatever else concerns every mailbox, when what was under way is answered and received.
         """
         self._journal = journal
+        self._judge = Judge(
+            graph=self._graph,
+            worklist=self._worklist,
+            journal=journal,
+            paces=self._paces,
+            progress=self._progress,
+            settle_seconds=self._settle_seconds,
+            patience_seconds=self._patience_seconds,
+            pending=self.pending,
+            stop=self._stop,
+        )
         self._todos.extend(self._worklist.mailboxes())
         self._settled_at = time.monotonic() + self._settle_seconds
         try:
@@ -134,7 +142,7 @@ class Conductor:
         finally:
             # Also when the task is told to end: what was under way is answered now, and what arrived gets its receipt.
             while not self._events.empty():
-                self._judge(self._events.get())
+                self._heed(self._events.get())
         if self._fatal is not None:
             raise self._fatal
 
@@ -188,7 +196,7 @@ class Conductor:
             return  # a lane that was closed may still stand in the queue
         if lane.cause is not None:
             for task, doubtful in self._rest_of(lane):
-                self._receive(lane, task, Outcome.FAILED, lane.cause, doubtful=doubtful)
+                self._judge.receive(lane, task, Outcome.FAILED, lane.cause, doubtful=doubtful)
         elif lane.left is not None:
             self.pending.append(lane.left)
         self._lanes.discard(lane)
@@ -363,7 +371,7 @@ class Conductor:
         self._senders.make(job)
         return True
 
-    # What came of it
+    # What happened
 
     def _patience(self) -> float:
         """Return how long to wait for something to happen."""
@@ -375,11 +383,12 @@ class Conductor:
     def _hear(self, seconds: float) -> None:
         """Wait for something to happen, and judge it; what it set free goes before the next is heard."""
         try:
-            self._judge(self._events.get(timeout=seconds))
+            self._heed(self._events.get(timeout=seconds))
         except queue.Empty:
             return
 
-    def _judge(self, event: Event) -> None:
+    def _heed(self, event: Event) -> None:
+        """Free what an event frees, have its answers judged, and queue the lanes that it concerns."""
         match event:
             case Intended():
                 for number in event.numbers:
@@ -391,7 +400,7 @@ class Conductor:
                 self._at_large.discard(event.job.lane)
                 event.job.lane.under_way -= 1
                 self._paces.give_back(event.job.lane.mailbox)
-                self._judge_made(event.job, event.result)
+                self._judge.made(event.job, event.result)
                 while self._want_large:  # before the mailbox that just had its turn
                     self._place(self._want_large.popleft())
                 self._place(event.job.lane)
@@ -399,7 +408,7 @@ class Conductor:
                 self._batches -= 1
                 for job in event.jobs:
                     self._end(job)
-                    self._put_back(job)
+                    put_back(job)
                 if isinstance(event.error, RetryError):
                     self._hold_all(event.error)
                 else:
@@ -414,7 +423,7 @@ class Conductor:
                 if event.whole.ok and any(answer.status == HTTPStatus.UNAUTHORIZED for answer in event.answers):
                     self._graph.login.forget()  # revoked between the batch and its parts
                 for job, answer in zip(event.jobs, event.answers, strict=True):
-                    self._judge_answer(job, answer, alone=alone, whole=not event.whole.ok)
+                    self._judge.answered(job, answer, alone=alone, whole=not event.whole.ok)
                 self._place_all(event.jobs)
 
     def _place_all(self, jobs: Sequence[Job]) -> None:
@@ -438,243 +447,6 @@ class Conductor:
         if now + wait - self._trouble_since > self._patience_seconds:
             self._stop(error)
         self._pause = max(self._pause, now + wait)
-
-    def _judge_answer(self, job: Job, answer: Answer, *, alone: bool, whole: bool) -> None:
-        """Judge one answer.
-
-        :param alone: whether it is about this request alone.
-        :param whole: whether it is that of the whole batch.
-        """
-        lane = job.lane
-        lane.alone -= bool(lane.alone and alone)
-        if answer.status == HTTPStatus.TOO_MANY_REQUESTS and not whole:
-            self._progress.refused += 1
-        if answer.ok:
-            self._take(job, answer)
-            return
-        if job.kind is Kind.CREATE and answer.effect_unknown:
-            self._doubt(lane, job.delivery)
-            return
-        if not alone and answer.verdict in {Verdict.ITEM, Verdict.MAILBOX}:
-            # Something in the batch spoilt it; which it was shows when each goes by itself
-            lane.alone += 1
-            self._put_back(job)
-            return
-        what = job.kind.value
-        failure = folder_failure(answer, what) if job.kind in _IN_FOLDER else answer.failure(what)
-        if answer.status == HTTPStatus.UNAUTHORIZED and not whole:
-            failure = RetryError(f"{what}: the token was refused")
-        if job.kind is Kind.FOLDER and (answer.verdict is Verdict.SUCCESS_LIKE or answer.effect_unknown):
-            # It exists, or may: the list knows
-            lane.find_folder()
-            self._stumble(lane, RetryError("the archive folder can neither be made nor found"))
-            return
-        if isinstance(failure, RetryError):
-            self._put_back(job)
-            if alone:
-                self._stumble(lane, failure)
-            return
-        self._refuse(job, failure)
-
-    def _refuse(self, job: Job, failure: BaseException) -> None:
-        """Act upon a refusal that will not pass by itself."""
-        lane = job.lane
-        match failure:
-            case MailboxError(cause="ErrorFolderNotFound") if job.kind in _IN_FOLDER and job.era < max(lane.era, 2):
-                self._put_back(job)
-                if job.era == lane.era:  # the first to learn of it
-                    lane.find_folder()
-            case MailboxError():
-                self._put_back(job)
-                lane.cause = lane.cause or failure.cause
-            case ItemError() if job.kind is Kind.CREATE:
-                self._receive(lane, job.delivery, Outcome.FAILED, failure.fault)
-            case ItemError():  # even the folder is refused
-                self._put_back(job)
-                lane.cause = lane.cause or failure.fault
-            case _:
-                self._put_back(job)
-                self._stop(failure)
-
-    def _take(self, job: Job, answer: Answer) -> None:
-        """Take what was asked for, or made."""
-        lane = job.lane
-        try:
-            match job.kind:
-                case Kind.FOLDERS:
-                    self._take_folders(lane, answer)
-                case Kind.FOLDER:
-                    self._take_folder(lane, answer)
-                case Kind.LOOK:
-                    self._take_archived(lane, answer)
-                case Kind.ASK:
-                    self._take_found(lane, job.delivery, answer)
-                case Kind.CREATE:
-                    self._take_created(lane, job.delivery, answer)
-        except RetryError as error:  # a list that is none
-            self._put_back(job)
-            self._stumble(lane, error)
-        except StopError as error:  # a page on another host
-            self._put_back(job)
-            self._stop(error)
-        else:
-            if lane.setup is None:
-                lane.troubled, lane.stumbles = None, 0
-
-    def _take_created(self, lane: Lane, task: Task, answer: Answer) -> None:
-        if (message := id_of(answer)) is None:
-            self._doubt(lane, task)
-        else:
-            self._receive(lane, task, Outcome.IMPORTED, message=message)
-
-    def _take_folder(self, lane: Lane, answer: Answer) -> None:
-        lane.folder, lane.setup = id_of(answer), None
-        if lane.folder is None:
-            lane.find_folder()
-            self._stumble(lane, RetryError("the archive folder was made, but Graph does not name it"))
-        else:
-            lane.era += 1
-            lane.looked = True  # nothing can be in it
-
-    def _take_folders(self, lane: Lane, answer: Answer) -> None:
-        lane.folder = folder_named(answer, FOLDER_NAME)
-        if lane.folder is not None:
-            lane.era += 1
-            # Looked into once; what this import has put there since is known
-            lane.setup = None if lane.looked else Job(lane=lane, kind=Kind.LOOK)
-        elif (page := self._following(lane, answer)) is not None:
-            lane.setup = Job(lane=lane, kind=Kind.FOLDERS, page=page)
-        else:
-            lane.setup = Job(lane=lane, kind=Kind.FOLDER)
-
-    def _take_archived(self, lane: Lane, answer: Answer) -> None:
-        there: dict[str, str] = {}
-        for each in archived(answer):
-            if each.unfinished:
-                lane.leftovers.setdefault(each.key, []).append(each.message_id)
-            else:
-                there.setdefault(each.key, each.message_id)
-        for number, row, message_id, doubtful in self._worklist.found(lane.mailbox, there) if there else ():
-            lane.settled.add(number)
-            lane.whole.add(row.key)
-            task = Task(number=number, row=row)
-            if doubtful:
-                self._receive(lane, task, Outcome.IMPORTED, message=message_id)
-            else:
-                self._receive(lane, task, Outcome.SKIPPED, Cause.ALREADY_THERE, message_id)
-        page = self._following(lane, answer)
-        lane.setup = None if page is None else Job(lane=lane, kind=Kind.LOOK, page=page)
-        if page is None:
-            lane.looked = True
-            if lane.more_doubts:  # the folder may have answered them all, and nothing needs to be waited for
-                lane.more_doubts = bool(self._worklist.doubtful_rows(lane.mailbox, -1, 1))
-            for key in lane.whole & lane.leftovers.keys():
-                lane.litter += lane.leftovers.pop(key)
-
-    def _take_found(self, lane: Lane, task: Task, answer: Answer) -> None:
-        found = found_messages(answer, task.row.key)
-        task.page = self._following(lane, answer)
-        task.torn += [each.message_id for each in found if each.unfinished]
-        whole = [each.message_id for each in found if not each.unfinished]
-        if whole:
-            self._receive(lane, task, Outcome.IMPORTED, message=whole[0])
-            lane.litter += task.torn
-            return
-        if task.page is not None:
-            lane.ask_later(time.monotonic(), task)
-            return
-        lane.leftovers.pop(task.row.key, None)
-        if task.torn:
-            lane.leftovers[task.row.key], task.torn = task.torn, []
-        lane.make_ready(task)
-
-    def _following(self, lane: Lane, answer: Answer) -> str | None:
-        link = answer.fields.get("@odata.nextLink")
-        if link is None:
-            return None
-        page = self._graph.below_root(str(link))
-        if page in lane.pages:
-            lane.left = RetryError("a list has no end: Graph gave the same page twice")
-        lane.pages.add(page)
-        return page
-
-    def _judge_made(self, job: Job, result: str | BaseException) -> None:
-        lane = job.lane
-        if isinstance(result, RetryError) and result.retry_after:
-            self._paces.hold(lane.mailbox, result.retry_after)
-        match result:
-            case str() if job.kind is Kind.REMOVE:
-                _log.warning("Removed an unfinished message beside a whole one of the same item")
-            case str():
-                lane.leftovers.pop(job.delivery.row.key, None)
-                lane.troubled, lane.stumbles = None, 0
-                self._receive(lane, job.delivery, Outcome.IMPORTED, message=result)
-            case RetryError() if job.kind is Kind.REMOVE:
-                self._put_back(job)
-                self._stumble(lane, result)
-            case ConnectorError() if job.kind is Kind.REMOVE and not isinstance(result, StopError):
-                _log.warning("An unfinished message beside a whole one could not be removed: %s", result)
-            case RetryError():
-                self._doubt(lane, job.delivery)
-            case ConnectorError():
-                self._refuse(job, result)
-            case _:
-                self._put_back(job)
-                self._stop(result)
-
-    def _put_back(self, job: Job) -> None:
-        """Queue a request again that was not done."""
-        if job.message is not None:
-            job.lane.litter.append(job.message)
-        elif job.task is None:
-            job.lane.setup = job
-        elif job.kind is Kind.ASK:
-            job.lane.ask_later(time.monotonic(), job.task)
-        else:
-            job.lane.make_ready(job.task)
-
-    def _doubt(self, lane: Lane, task: Task) -> None:
-        """Have a delivery asked for later, whose answer was lost."""
-        due = time.monotonic() + self._settle_seconds
-        task.troubled = task.troubled or time.monotonic()
-        if due - task.troubled > self._patience_seconds:
-            self.pending.append(RetryError("a message was created: again and again the answer was lost"))
-        else:
-            lane.ask_later(due, task)
-
-    def _stumble(self, lane: Lane, error: RetryError) -> None:
-        """Let a mailbox alone for as long as Graph asks, or longer each time; in the end leave it to the next try."""
-        now = time.monotonic()
-        lane.troubled = lane.troubled or now
-        wait = backoff(lane.stumbles, retry_after=error.retry_after)
-        lane.stumbles += 1
-        if now + wait - lane.troubled > self._patience_seconds:
-            lane.left = lane.left or error
-        else:
-            self._paces.hold(lane.mailbox, wait)
-
-    def _receive(
-        self,
-        lane: Lane,
-        task: Task,
-        outcome: Outcome,
-        cause: str | None = None,
-        message: str | None = None,
-        *,
-        doubtful: bool = False,
-    ) -> None:
-        """Say what became of a delivery."""
-        receipt = receipt_of(
-            task.number,
-            task.row,
-            outcome,
-            cause=cause,
-            message=message,
-            doubtful=doubtful,
-            at=time.time_ns() // 1_000_000,
-        )
-        self._progress.counts[receipt.outcome] += 1
-        self._journal.receive(receipt)
 
 
 _ticket = count()
