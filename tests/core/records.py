@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -44,6 +45,11 @@ def line(**changes: Any) -> bytes:
 def rendering(**changes: Any) -> Rendering:
     """Return a record, rendered."""
     return render(captured(line(**changes)), PROFILE, {})
+
+
+def fields(lines: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the names and texts of header lines."""
+    return [(name, text) for name, _, text in (each.partition(": ") for each in lines)]
 
 
 # What phones and people write: every character, control signs, halves of surrogates and all; mostly short, seldom not.

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.core.records import FULL, rendering
+from tests.core.records import FULL, fields, rendering
 
 CALL = {"startedAt": "2026-11-21T09:30:15Z", "durationSeconds": 62}
 
 
 def test_every_fact_of_a_full_record_has_a_header() -> None:
-    facts = dict(rendering(**FULL).facts)
+    facts = dict(fields(rendering(**FULL).facts))
 
     assert facts["X-O2-Sent-At"] == "2026-11-21T09:30:15.250000+00:00"
     assert facts["X-O2-From"] == '{"phone": "07700 900456", "name": "Kim Akers"}'
@@ -24,7 +24,9 @@ def test_every_fact_of_a_full_record_has_a_header() -> None:
 
 
 def test_a_time_keeps_the_offset_that_it_was_captured_with() -> None:
-    assert dict(rendering(sentAt="2026-11-21T15:00:15+05:30").facts)["X-O2-Sent-At"] == "2026-11-21T15:00:15+05:30"
+    assert (
+        dict(fields(rendering(sentAt="2026-11-21T15:00:15+05:30").facts))["X-O2-Sent-At"] == "2026-11-21T15:00:15+05:30"
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def test_a_time_keeps_the_offset_that_it_was_captured_with() -> None:
     ],
 )
 def test_sms_backup_finds_its_own_kinds(changes: dict[str, Any], expected: str) -> None:
-    interop = dict(rendering(**changes).interop)
+    interop = dict(fields(rendering(**changes).interop))
 
     found = [interop.get(f"X-smssync-{name}") for name in ("datatype", "type", "status")]
 
@@ -51,25 +53,25 @@ def test_sms_backup_finds_its_own_kinds(changes: dict[str, Any], expected: str) 
 
 
 def test_sms_backup_finds_the_other_side_the_time_and_the_duration() -> None:
-    came_in = dict(rendering().interop)
+    came_in = dict(fields(rendering().interop))
     group = [{"phone": "07700 900123"}, {"phone": "07700 900789"}]
-    went_out = dict(rendering(direction="OUTBOUND", to=group).interop)
+    went_out = dict(fields(rendering(direction="OUTBOUND", to=group).interop))
 
     assert came_in["X-smssync-address"] == "+447700900456"
     assert went_out["X-smssync-address"] == "+447700900123~+447700900789"
     assert came_in["X-smssync-date"] == "1795253415250"
     assert came_in["X-smssync-backup-time"] == "21 Nov 2026 10:00:02 GMT"
-    assert dict(rendering(itemType="CALL", call=CALL).interop)["X-smssync-duration"] == "62"
+    assert dict(fields(rendering(itemType="CALL", call=CALL).interop))["X-smssync-duration"] == "62"
 
 
 def test_a_thread_has_a_number_of_31_bits_that_all_its_messages_share() -> None:
-    numbers = {dict(rendering(itemId=item_id).interop)["X-smssync-thread"] for item_id in ("a", "b")}
+    numbers = {dict(fields(rendering(itemId=item_id).interop))["X-smssync-thread"] for item_id in ("a", "b")}
 
     assert len(numbers) == 1
     assert 0 <= int(numbers.pop()) < 2**31
 
 
 def test_what_a_record_does_not_have_has_no_header() -> None:
-    names = {name for name, _ in rendering(text=None).facts}
+    names = {name for name, _ in fields(rendering(text=None).facts)}
 
     assert not names & {"X-O2-Thread", "X-O2-Started-At", "X-O2-Attachments", "X-O2-Text-Length", "X-O2-Other-Fields"}

@@ -19,6 +19,7 @@ import pytest
 
 from o2_connector.core.parties import Address
 from o2_connector.core.rendering import Rendering
+from tests.core.records import fields
 from tests.mime.lint import faults
 from tests.mime.mails import (
     CORPUS,
@@ -142,7 +143,7 @@ def said(rendering: Rendering) -> Reading:
         ["subject", rendering.subject],
         ["thread-topic", rendering.subject],
         ["thread-index", base64.b64encode(rendering.conversation_index).decode()],
-        *([name.lower(), value] for name, value in (*rendering.facts, *rendering.interop)),
+        *([name.lower(), text] for name, text in fields(rendering.facts + rendering.interop)),
     ]
     inline = [part for part in rendering.parts if part.content_id]
     return {

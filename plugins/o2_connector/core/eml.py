@@ -69,17 +69,13 @@ def on_wire(text: str) -> str:
     return text if _is_plain(text) else " ".join(_wire_words(text))
 
 
-def header_block(headers: Sequence[tuple[str, str]]) -> str:
-    """Return unstructured header fields, each ended by CR LF, folded and encoded where they have to be.
-
-    :param headers: names, and texts of one line of any characters that UTF-8 has.
-    """
-    lines = [f"{name}: {text}\r\n" for name, text in headers]
-    block = "".join(lines)
+def header_block(lines: Sequence[str]) -> str:
+    """Return unstructured header fields, each ended by CR LF, folded and encoded where they have to be."""
+    block = "\r\n".join(lines) + "\r\n"
     # The short way, for most: texts that are their own words, in lines that are short enough.
-    if _is_plain(block) and " \r\n" not in block and max(map(len, lines)) <= _LINE + 2:
+    if _is_plain(block) and " \r\n" not in block and max(map(len, lines)) <= _LINE:
         return block
-    return "".join([_header(name, text) for name, text in headers])
+    return "".join([_header(*line.split(": ", 1)) for line in lines])
 
 
 def _head(rendering: Rendering) -> bytes:

@@ -18,7 +18,8 @@ from o2_connector.core.parties import Party
 
 CONVERTER_VERSION = "2"
 
-Headers = tuple[tuple[str, str], ...]
+Lines = tuple[str, ...]
+"""Header fields as ``Name: text``; the text is one line of any characters that UTF-8 has."""
 
 FIRST = 5
 """How many of the facts, from the first, a Graph message has in headers of its own; it takes no more."""
@@ -31,7 +32,7 @@ _STATUSES = {Status.DELIVERED: "0", Status.READ: "0", Status.FAILED: "64"}
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
-def facts_of(captured: Captured, parties: Sequence[Party], text_length: int | None, crlf: bool) -> Headers:
+def facts_of(captured: Captured, parties: Sequence[Party], text_length: int | None, crlf: bool) -> Lines:
     """Return the facts, in order; a line each.
 
     :param parties: sender and recipients.
@@ -42,64 +43,63 @@ def facts_of(captured: Captured, parties: Sequence[Party], text_length: int | No
     item = captured.item
     sender, *recipients = parties
     facts = [
-        ("X-O2-Item-Id", item.item_id),
-        ("X-O2-Item-Type", item.item_type.value),
-        ("X-O2-Direction", item.direction.value),
-        ("X-O2-Status", item.status.value),
-        ("X-O2-Record-SHA256", captured.digest),
-        ("X-O2-Converter", CONVERTER_VERSION),
-        ("X-O2-Network", item.network.value),
-        ("X-O2-Sent-At", item.sent_at.isoformat()),
-        ("X-O2-Archived-At", item.archived_at.isoformat()),
-        ("X-O2-From", sender.fact),
-        ("X-O2-To", f"[{', '.join([each.fact for each in recipients])}]"),
+        f"X-O2-Item-Id: {item.item_id}",
+        f"X-O2-Item-Type: {item.item_type}",
+        f"X-O2-Direction: {item.direction}",
+        f"X-O2-Status: {item.status}",
+        f"X-O2-Record-SHA256: {captured.digest}",
+        f"X-O2-Converter: {CONVERTER_VERSION}",
+        f"X-O2-Network: {item.network}",
+        f"X-O2-Sent-At: {item.sent_at.isoformat()}",
+        f"X-O2-Archived-At: {item.archived_at.isoformat()}",
+        f"X-O2-From: {sender.fact}",
+        f"X-O2-To: [{', '.join([each.fact for each in recipients])}]",
     ]
     if item.thread:
-        facts.append(("X-O2-Thread", _thread(item.thread)))
+        facts.append(f"X-O2-Thread: {_thread(item.thread)}")
     if item.call:
-        facts.append(("X-O2-Started-At", item.call.started_at.isoformat()))
+        facts.append(f"X-O2-Started-At: {item.call.started_at.isoformat()}")
         if item.call.ended_at:
-            facts.append(("X-O2-Ended-At", item.call.ended_at.isoformat()))
-        facts.append(("X-O2-Duration-Seconds", str(item.call.duration_seconds)))
+            facts.append(f"X-O2-Ended-At: {item.call.ended_at.isoformat()}")
+        facts.append(f"X-O2-Duration-Seconds: {item.call.duration_seconds}")
     if item.relates_to:
-        facts.append((f"X-O2-{item.relates_to.action.capitalize()}s-Item", item.relates_to.item_id))
+        facts.append(f"X-O2-{item.relates_to.action.capitalize()}s-Item: {item.relates_to.item_id}")
     if item.attachments:
-        facts.append(("X-O2-Attachments", json.dumps(msgspec.to_builtins(item.attachments))))
+        facts.append(f"X-O2-Attachments: {json.dumps(msgspec.to_builtins(item.attachments))}")
     if text_length is not None:
-        facts.append(("X-O2-Text-Length", str(text_length)))
+        facts.append(f"X-O2-Text-Length: {text_length}")
     if crlf:
-        facts.append(("X-O2-Text-Line-Ends", "CRLF"))
+        facts.append("X-O2-Text-Line-Ends: CRLF")
     if captured.other:
-        facts.append(("X-O2-Other-Fields", json.dumps(dict(captured.other))))
+        facts.append(f"X-O2-Other-Fields: {json.dumps(dict(captured.other))}")
     return tuple(facts)
 
 
-def interop_of(item: Item, parties: Sequence[Party], conversation: Conversation, sent_at: datetime) -> Headers:
+def interop_of(item: Item, parties: Sequence[Party], conversation: Conversation, sent_at: datetime) -> Lines:
     """Return the headers by which SMS Backup+ and its kin read a message back onto a phone.
 
     As SMS Backup+ writes them (HeaderGenerator.java) and reads them (MessageConverter.java); the numbers are those of
     Android's ``Telephony.TextBasedSmsColumns``, ``CallLog.Calls`` and, for MMS, OMA-MMS-ENC's message types. What only
     a phone knows, its protocol and service centre, is not there.
     """
-    sender, *recipients = parties
     is_inbound = item.direction is Direction.INBOUND
-    numbers = [sender.number] if is_inbound else [each.number for each in recipients]
+    address = parties[0].number if is_inbound else "~".join([each.number for each in parties[1:]])
     is_call = item.item_type in _CALLS
-    archived = item.archived_at.astimezone(UTC)
     headers = [
-        ("X-smssync-datatype", "CALLLOG" if is_call else item.item_type.value),
-        ("X-smssync-address", "~".join(numbers)),
-        ("X-smssync-type", _type(item, is_inbound)),
-        ("X-smssync-date", str((sent_at - _EPOCH) // _MILLISECOND)),
+        f"X-smssync-datatype: {'CALLLOG' if is_call else item.item_type}",
+        f"X-smssync-address: {address}",
+        f"X-smssync-type: {_type(item, is_inbound)}",
+        f"X-smssync-date: {(sent_at - _EPOCH) // _MILLISECOND}",
     ]
     if is_call:
-        headers.append(("X-smssync-duration", str(item.call.duration_seconds if item.call else 0)))
+        headers.append(f"X-smssync-duration: {item.call.duration_seconds if item.call else 0}")
     else:
-        headers += [("X-smssync-thread", str(conversation.number)), ("X-smssync-read", "1")]
+        headers += [f"X-smssync-thread: {conversation.number}", "X-smssync-read: 1"]
     if item.item_type is ItemType.SMS:
-        headers.append(("X-smssync-status", _STATUSES.get(item.status, "-1")))
+        headers.append(f"X-smssync-status: {_STATUSES.get(item.status, '-1')}")
+    archived = item.archived_at.astimezone(UTC)
     when = f"{archived.day} {_MONTHS[archived.month - 1]} {archived.year} {archived.isoformat()[11:19]} GMT"
-    headers.append(("X-smssync-backup-time", when))
+    headers.append(f"X-smssync-backup-time: {when}")
     return tuple(headers)
 
 

@@ -42,7 +42,7 @@ def graph_message(rendering: Rendering) -> dict[str, Any]:
         "isRead": True,
         "internetMessageHeaders": [
             {"name": name, "value": value}
-            for name, text in rendering.facts[:FIRST]
+            for name, _, text in [line.partition(": ") for line in rendering.facts[:FIRST]]
             if len(value := on_wire(text)) <= _MAX_HEADER_VALUE
         ],
         "singleValueExtendedProperties": [
@@ -57,7 +57,7 @@ def graph_message(rendering: Rendering) -> dict[str, Any]:
             # PidTagConversationIndexTracking (MS-OXOMSG 2.2.1.4): the conversation is the one that the index names
             {"id": "Boolean 0x3016", "value": "true"},
             {"id": ITEM_PROPERTY, "value": rendering.key},
-            {"id": FACTS_PROPERTY, "value": "\n".join([f"{name}: {text}" for name, text in rendering.facts])},
+            {"id": FACTS_PROPERTY, "value": "\n".join(rendering.facts)},
         ],
     }
 

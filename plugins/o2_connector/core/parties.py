@@ -73,6 +73,8 @@ def to_and_cc(item: Item, recipients: tuple[Party, ...]) -> tuple[tuple[Address,
 
     The organisation's people are those whose address is known; where that tells nobody apart, all are To.
     """
+    if len(recipients) == 1:
+        return (recipients[0].address,), ()
     ours = tuple(party.address for party in recipients if party.is_known)
     if item.direction is Direction.OUTBOUND or not 0 < len(ours) < len(recipients):
         return tuple(party.address for party in recipients), ()

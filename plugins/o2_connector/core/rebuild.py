@@ -20,7 +20,6 @@ import msgspec
 
 from o2_connector.core.errors import IntegrityError
 from o2_connector.core.escapes import captured_text
-from o2_connector.core.facts import Headers
 from o2_connector.core.items import Action, Captured, Item
 from o2_connector.core.naming import FACTS_PROPERTY
 
@@ -33,11 +32,12 @@ _HTML_TEXT = re.compile(r'<div id="text"[^>]*>(.*?)</div>', re.DOTALL)
 class Archived:
     """Hold what of an e-mail the item is rebuilt from.
 
+    :param facts: our own headers, decoded: name and text.
     :param text: the body as plain text, its lines ended by line feeds; at least as far as the captured text goes.
     :param files: the attachments' bytes by their SHA-256.
     """
 
-    facts: Headers
+    facts: tuple[tuple[str, str], ...]
     text: str
     files: Mapping[str, bytes]
 

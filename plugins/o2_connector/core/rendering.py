@@ -13,7 +13,7 @@ import msgspec
 from o2_connector.core.conversation import conversation_index, conversation_of
 from o2_connector.core.conversion_profile import Profile
 from o2_connector.core.escapes import visible
-from o2_connector.core.facts import Headers, facts_of, interop_of
+from o2_connector.core.facts import Lines, facts_of, interop_of
 from o2_connector.core.identity import DOMAIN, item_key, message_id
 from o2_connector.core.items import Captured, File, ItemType
 from o2_connector.core.outcomes import Cause
@@ -33,7 +33,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     :param sent_at: in UTC.
     :param text: the body as plain text, its lines ended by line feeds.
     :param html: the same as HTML, where that shows more, or hides what is to be out of sight.
-    :param facts: our own headers, in order; a line each.
+    :param facts: our own headers, in order.
     :param interop: the headers of SMS Backup+, in order.
     :param conversation_index: PidTagConversationIndex.
     :param causes: why parts of the item are not in it.
@@ -50,8 +50,8 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     text: str
     html: str | None
-    facts: Headers
-    interop: Headers
+    facts: Lines
+    interop: Lines
     parts: tuple[Part, ...]
     conversation_index: bytes
     message_class: str
