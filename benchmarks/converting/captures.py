@@ -22,7 +22,7 @@ TEXTS = 20_000
 MIX = 500
 """One stretch of the sandbox's: every particular shape comes once, among ordinary texts."""
 NEW_EVERY = 5
-"""Of the million, one in so many is from a phone that was not there before: 200,000 of them."""
+"""Of the million, so many in a row are of one conversation, from a phone that was not there before: 200,000 of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +78,7 @@ def write_many(file: Path, lines: Sequence[bytes], count: int) -> None:
             item = items[number % len(items)]
             item["itemId"] = f"o2-many-{number:07d}"
             item["from"]["phone"] = nobodys_number(number // NEW_EVERY)
+            item["to"] = items[number // NEW_EVERY % len(items)]["to"]
             out.write(_line(item))
 
 
