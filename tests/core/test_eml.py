@@ -73,7 +73,7 @@ def test_a_mail_reader_finds_who_when_and_what() -> None:
     assert message["Date"].datetime == datetime(2026, 11, 21, 9, 30, 15, tzinfo=UTC)
     assert text_of(message) == "See you at ten."
     assert message["X-O2-Item-Id"] == "o2-1"
-    assert message["X-O2-Record-SHA256"] == record_digest(line())
+    assert message["X-O2-SHA256"] == record_digest(line())
 
 
 @slow
@@ -247,5 +247,5 @@ def test_an_id_too_long_for_a_graph_header_is_left_to_the_eml() -> None:
 
     names = [each["name"] for each in graph_message(rendered)["internetMessageHeaders"]]
 
-    assert names == ["X-O2-Item-Type", "X-O2-Direction", "X-O2-Status", "X-O2-Record-SHA256"]
+    assert names == ["X-O2-Item-Type", "X-O2-Direction", "X-O2-Status", "X-O2-SHA256"]
     assert parse(eml(rendered))["X-O2-Item-Id"] == "\U0001f600" * 400

@@ -107,7 +107,7 @@ def test_an_eml_that_another_program_wrote_anew_still_gives_the_item() -> None:
     assert rebuild(read_eml(anew)) == record
 
 
-@pytest.mark.parametrize("header", ["X-O2-Item-Id", "X-O2-From", "X-O2-Sent-At", "X-O2-Record-SHA256"])
+@pytest.mark.parametrize("header", ["X-O2-Item-Id", "X-O2-From", "X-O2-Sent-At", "X-O2-SHA256"])
 def test_an_e_mail_that_lacks_a_fact_is_told(header: str) -> None:
     content = eml(rendered_of(captured(line())))
 

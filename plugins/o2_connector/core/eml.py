@@ -72,10 +72,12 @@ def on_wire(text: str) -> str:
 def header_block(lines: Sequence[str]) -> str:
     """Return unstructured header fields, each ended by CR LF, folded and encoded where they have to be."""
     block = "\r\n".join(lines) + "\r\n"
-    # The short way, for most: texts that are their own words, in lines that are short enough.
-    if _is_plain(block) and " \r\n" not in block and max(map(len, lines)) <= _LINE:
+    # The short way, for most: texts that are their own words; only those too long for a line are folded.
+    if not _is_plain(block) or " \r\n" in block:
+        return "".join([_header(*line.split(": ", 1)) for line in lines])
+    if max(map(len, lines)) <= _LINE:
         return block
-    return "".join([_header(*line.split(": ", 1)) for line in lines])
+    return "".join([f"{line}\r\n" if len(line) <= _LINE else _folded_header(*line.split(": ", 1)) for line in lines])
 
 
 def _head(rendering: Rendering) -> bytes:

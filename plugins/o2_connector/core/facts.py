@@ -47,7 +47,7 @@ def facts_of(captured: Captured, parties: Sequence[Party], text_length: int | No
         f"X-O2-Item-Type: {item.item_type}",
         f"X-O2-Direction: {item.direction}",
         f"X-O2-Status: {item.status}",
-        f"X-O2-Record-SHA256: {captured.digest}",
+        f"X-O2-SHA256: {captured.digest}",
         f"X-O2-Converter: {CONVERTER_VERSION}",
         f"X-O2-Network: {item.network}",
         f"X-O2-Sent-At: {item.sent_at.isoformat()}",

@@ -100,7 +100,7 @@ def rebuild(archived: Archived) -> Captured:
         }
         return Captured(
             item=msgspec.convert(record, Item),
-            digest=facts["X-O2-Record-SHA256"],
+            digest=facts["X-O2-SHA256"],
             other=json.loads(facts.get("X-O2-Other-Fields", "{}")),
         )
     except KeyError as error:
