@@ -19,7 +19,7 @@ _EPOCH = datetime(1601, 1, 1, tzinfo=UTC)  # of FILETIME, which counts tenths of
 # The time in every conversation's index, the 40 upper bits of 64: 1 January 2000. When a thread began is not captured.
 _BEGIN = ((datetime(2000, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1) * 10) >> 24
 _MICROSECOND = timedelta(microseconds=1)
-_CACHED = 1 << 13  # conversations
+_CACHED = 1 << 14  # conversations
 
 
 class Conversation(NamedTuple):
