@@ -21,6 +21,7 @@ from tests.core.records import line
         ({"message_class": "IPM.Note."}, "O2_MESSAGE_CLASS"),
         ({"message_class": "IPM.Note..O2"}, "O2_MESSAGE_CLASS"),
         ({"message_class": "IPM.Note.Ö"}, "O2_MESSAGE_CLASS"),
+        ({"message_class": "\u0131PM.Note"}, "O2_MESSAGE_CLASS"),
         ({"message_class": "IPM.Note." + "a" * 240}, "O2_MESSAGE_CLASS"),
         ({"message_megabytes": 0}, "O2_MESSAGE_LIMIT_MB"),
         ({"message_megabytes": 151}, "O2_MESSAGE_LIMIT_MB"),

@@ -43,4 +43,4 @@ def test_the_form_is_jsons(text: str, shown: str) -> None:
 
 
 def test_a_line_has_no_second_one() -> None:
-    assert one_line("a\nb\u2028c\td") == "a\\u000ab\\u2028c\\u0009d"
+    assert one_line("a\nb\u2028c\td\u202e") == "a\\u000ab\\u2028c\\u0009d\\u202e"

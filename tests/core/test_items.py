@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from o2_connector.core.errors import ItemError
-from o2_connector.core.items import ItemType, parse_item, record_digest
+from o2_connector.core.items import ItemType, captured, parse_item, record_digest
 from tests.core.records import FULL, RECORD, line
 
 CANARY = "+447700900999"
@@ -183,3 +183,31 @@ def test_a_records_digest_is_its_lines_without_the_lines_end() -> None:
 
     assert [record_digest(each) for each in (b"hello", b"hello\n", b"hello\r\n")] == [sha256] * 3
     assert record_digest(b" hello") != sha256
+
+
+@pytest.mark.parametrize(
+    ("record", "fault"),
+    [
+        (line()[:-2] + b', "zz": 1e400}', "a number is larger"),
+        (line()[:-2] + b', "zz": ' + b"9" * 5000 + b"}", "a number is larger"),
+        (line()[:-2] + b', "zz": ' + b"[" * 65 + b"]" * 65 + b"}", "nested too deeply"),
+        (line(text="\xed").replace(b"\\u00ed", b"\xed\xa0\xbd\xed\xb8\x80"), "not JSON in UTF-8"),
+        (line().decode().encode("utf-16"), "not JSON in UTF-8"),
+    ],
+    ids=["float", "whole", "deep", "halves of pairs in UTF-8", "UTF-16"],
+)
+def test_what_readers_of_json_differ_over_is_rejected(record: bytes, fault: str) -> None:
+    with pytest.raises(ItemError, match=fault):
+        captured(record.strip())
+
+
+def test_a_time_finer_than_the_items_is_kept_as_it_was_and_not_rounded_up() -> None:
+    found = captured(
+        line(sentAt="2026-11-21T23:59:59.999999999Z", call=FULL["call"] | {"endedAt": "2026-11-21T09:31:15.1234567Z"})
+    )
+
+    assert found.item.sent_at == datetime(2026, 11, 21, 23, 59, 59, 999_999, tzinfo=UTC)
+    assert found.other == {
+        "/sentAt": "2026-11-21T23:59:59.999999999Z",
+        "/call/endedAt": "2026-11-21T09:31:15.1234567Z",
+    }

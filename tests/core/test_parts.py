@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from o2_connector.core.conversion_profile import Profile
+from o2_connector.core.graph_message import graph_message
 from o2_connector.core.items import captured
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.parts import MOST_PARTS
@@ -95,4 +97,43 @@ def test_no_message_has_more_attachments_than_exchange_takes() -> None:
     mail = rendered(files(*[1] * (MOST_PARTS + 1)))
 
     assert len(mail.parts) == MOST_PARTS
-    assert mail.causes == (Cause.ATTACHMENT_TOO_LARGE,)
+    assert mail.causes == (Cause.TOO_MANY_ATTACHMENTS,)
+    assert "A message takes no more attachments than there are here." in mail.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 20_000),
+        ({"text": '"' * 200_000}, 200_000),
+        ({"text": "\0" * 40_000}, 200_000),
+        ({"to": [{"phone": f"0770090{number:04d}"} for number in range(1000)]}, 1_000_000),
+        ({"zz": "x" * 200_000}, 200_000),
+    ],
+)
+def test_the_body_and_the_people_count_towards_the_limit(changes: dict[str, Any], expected: int) -> None:
+    def whole(size: int) -> int:
+        mail = rendered(files(size, content_type="image/png"), 5, **changes)
+        return len(json.dumps(graph_message(mail))) + sum(part.size for part in mail.parts)
+
+    low, high = 0, 5 * MB  # the largest picture that is still taken
+    while high - low > 1:
+        middle = (low + high) // 2
+        taken = rendered(files(middle, content_type="image/png"), 5, **changes).parts
+        low, high = (middle, high) if taken else (low, middle)
+
+    assert whole(low) <= 5 * MB
+    assert low > 5 * MB - 64 * 1024 - 20 * expected
+
+
+@pytest.mark.parametrize(
+    ("content_type", "sent"),
+    [
+        ("text/plain; charset=UTF-16", "text/plain; charset=UTF-16"),
+        ('text/vcard;charset="iso-8859-1"; profile=x', "text/vcard; charset=iso-8859-1"),
+        ("text/plain; charset=a b", "text/plain"),
+        ("audio/amr; charset=utf-8", "audio/amr"),
+    ],
+)
+def test_a_text_file_keeps_its_character_set(content_type: str, sent: str) -> None:
+    assert [part.content_type for part in rendered(files(9, content_type=content_type)).parts] == [sent]

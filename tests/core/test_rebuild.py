@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from email import message_from_bytes, policy
 from pathlib import Path
@@ -15,11 +16,13 @@ from o2_connector.core.eml import eml_chunks
 from o2_connector.core.errors import IntegrityError
 from o2_connector.core.graph_message import graph_message
 from o2_connector.core.items import Captured, captured, record_digest
+from o2_connector.core.outcomes import Cause
 from o2_connector.core.rebuild import read_eml, read_graph_message, rebuild
 from o2_connector.core.rendering import Rendering, render
 from tests.core.records import FULL, PROFILE, line, records
 from tests.core.test_eml import slow
 
+ONE = hashlib.sha256(b"1").hexdigest()
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "data" / "real-sms.jsonl.gz"
 
 
@@ -98,10 +101,10 @@ def test_twenty_thousand_real_texts_come_back_as_they_were() -> None:
 
 
 def test_an_eml_that_another_program_wrote_anew_still_gives_the_item() -> None:
-    record = captured(json.dumps({**FULL, "itemId": "ö" * 50, "text": "naïve\ncafé"}).encode())
-    content = eml(rendered_of(record), {"0" * 64: b"1"})
+    record = captured(json.dumps({**FULL, "itemId": "ö" * 50, "text": "naïve\ncafé", "attachments": []}).encode())
+    content = eml(rendered_of(record), {ONE: b"1"})
 
-    anew = message_from_bytes(content, policy=policy.SMTP).as_bytes()
+    anew = message_from_bytes(content, policy=policy.SMTP.clone(refold_source="all")).as_bytes()
 
     assert anew != content
     assert rebuild(read_eml(anew)) == record
@@ -122,6 +125,36 @@ def test_facts_that_were_altered_are_told_without_their_values() -> None:
         rebuild(read_eml(content))
 
     assert "900456" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (b"X-O2-Text-Length: 15", b"X-O2-Text-Length: -3"),
+        (b"X-O2-Text-Length: 15", b"X-O2-Text-Length: 9999"),
+        (b"X-O2-Started-At", b"X-Other"),
+        (b'X-O2-Thread: {"id": "t-1",', b'X-O2-Thread: {"id": 7,'),
+        (b"X-O2-Text-Length: 15", b"X-O2-Text-Length: 15\r\nX-O2-Other-Fields: 5"),
+        (b"X-O2-Network: O2", b"X-O2-Network: =?none?b?QQ==?="),
+        (b"X-O2-Text-Length: 15", b"X-O2-Text-Length: 15\r\nX-O2-Text-Cut-From: 99"),
+        (b"\r\nMQ==", b"\r\nMg=="),  # the attachment
+    ],
+)
+def test_what_can_be_seen_of_an_alteration_is_told(was: bytes, becomes: bytes) -> None:
+    record = captured(json.dumps({**FULL, "attachments": [{**FULL["attachments"][0], "sha256": ONE}]}).encode())
+    content = eml(rendered_of(record), {ONE: b"1"})
+    assert rebuild(read_eml(content)) == record
+    assert content.count(was) == 1
+
+    with pytest.raises(IntegrityError):
+        rebuild(read_eml(content.replace(was, becomes)))
+
+
+def test_an_attachment_that_was_left_out_is_missed_by_nobody() -> None:
+    record = captured(json.dumps(FULL).encode())
+    gone = {each.file: Cause.ATTACHMENT_GONE for each in record.item.attachments}
+
+    assert rebuild(read_eml(eml(render(record, PROFILE, gone)))) == record
 
 
 def test_the_digest_is_that_of_the_captured_bytes() -> None:

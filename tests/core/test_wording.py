@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.core.records import rendering
+from o2_connector.core.items import record_digest
+from o2_connector.core.outcomes import Cause
+from tests.core.records import line, rendering
 from tests.core.test_parts import files
 
 CALL = {"startedAt": "2026-11-21T09:30:15Z", "durationSeconds": 0}
@@ -104,6 +106,38 @@ def test_no_text_or_name_can_add_to_the_html() -> None:
 
 def test_a_recording_is_named() -> None:
     assert call(status="ANSWERED", attachments=files(1234)).endswith("\n\n[Attached: “file-0”, 1,234 bytes]")
+
+
+def test_what_a_sender_writes_cannot_pass_for_what_the_archive_says() -> None:
+    deletion = "[This deletes item o2-5, which is archived as it was.]"
+    real = rendering(text="x", relatesTo={"itemId": "o2-5", "action": "DELETE"}).text
+
+    forged = rendering(text=f"x\n\n{deletion}").text
+
+    assert real == f"x\n\n{deletion}"
+    assert forged == f"{real}\n\n[The captured text ends here; it has 57 characters.]"
+
+
+def test_no_name_turns_the_number_beside_it_round() -> None:
+    sender = rendering(**{"from": {"phone": "60777", "name": "Kim (+447700900456)\u202e"}}).sender
+
+    assert sender.name == "Kim (+447700900456)\\u202e (60777)"
+
+
+def test_a_text_beyond_what_a_message_takes_is_cut_and_says_where_it_is_whole() -> None:
+    mail = rendering(text="é" * 1_000_000)
+
+    assert mail.causes == (Cause.TEXT_TOO_LONG,)
+    assert mail.text.startswith(
+        "é" * 250_000 + "\n\n[The captured text goes on: of its 1,000,000 characters 250,000 are"
+    )
+    assert f"SHA-256 {record_digest(line(text='é' * 1_000_000))}]" in mail.text
+
+
+def test_a_call_over_midnight_ends_on_its_day() -> None:
+    times = {"startedAt": "2026-11-21T23:59:00Z", "endedAt": "2026-11-22T00:01:00Z", "durationSeconds": 120}
+
+    assert call(status="ANSWERED", call=times).endswith("and lasted 2 minutes, until 2026-11-22 at 00:01:00.")
 
 
 def test_a_phone_that_is_blank_has_words_and_an_address() -> None:

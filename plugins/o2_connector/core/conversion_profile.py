@@ -16,7 +16,7 @@ LARGEST_MEGABYTES = 150
 
 # MS-OXCMSG 2.2.1.3: printable ASCII, at most 255 characters, no period at either end, none beside another. Below
 # IPM.Note, because a mail client shows a class that it does not know like the nearest above it that it does.
-_CLASS = re.compile(r"IPM\.Note(\.[A-Za-z0-9_-]+)*", re.IGNORECASE)
+_CLASS = re.compile(r"IPM\.Note(\.[A-Za-z0-9_-]+)*", re.IGNORECASE | re.ASCII)
 _LONGEST_CLASS = 240  # leaves room for the item's type
 
 

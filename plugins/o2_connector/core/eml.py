@@ -24,6 +24,7 @@ from typing import TypeAlias
 from urllib.parse import quote
 
 from o2_connector.core.conversation import as_text
+from o2_connector.core.facts import MONTHS
 from o2_connector.core.parties import Address
 from o2_connector.core.parts import Part
 from o2_connector.core.rendering import Rendering
@@ -38,9 +39,9 @@ _WORD_OCTETS = 33  # so that an encoded word, =?utf-8?b?…?=, beside a header's
 _TOKEN_CHARACTERS = 400  # that stand unbroken on a line; RFC 5322 (2.1.1) forbids lines of more than 998
 _QUOTED_CHARACTERS = 66  # of a display name, on one line
 _CACHED = 1 << 13  # headers too long for one line: mostly people, who come again and again
+_REMEMBERED = 300  # characters of such a header, so that memory has an end
 _PLAIN_NAME = re.compile(r"[ !#-\[\]-~]{1,60}")
 _DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
-_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _TEXT = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
 _HTML = b"Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
 
@@ -109,7 +110,7 @@ def _references(rendering: Rendering) -> str:
 def _date(moment: datetime) -> str:
     """Return a moment in UTC as RFC 5322 (3.3) has it."""
     clock = moment.isoformat()[11:19]
-    return f"{_DAYS[moment.weekday()]}, {moment.day:02d} {_MONTHS[moment.month - 1]} {moment.year:04d} {clock} +0000"
+    return f"{_DAYS[moment.weekday()]}, {moment.day:02d} {MONTHS[moment.month - 1]} {moment.year:04d} {clock} +0000"
 
 
 def _is_plain(text: str) -> bool:
@@ -124,8 +125,12 @@ def _header(name: str, text: str) -> str:
     return _folded_header(name, text)
 
 
-@lru_cache(_CACHED)
 def _folded_header(name: str, text: str) -> str:
+    return _remembered_header(name, text) if len(text) <= _REMEMBERED else _folded(name, _wire_words(text))
+
+
+@lru_cache(_CACHED)
+def _remembered_header(name: str, text: str) -> str:
     return _folded(name, _wire_words(text))
 
 
@@ -137,14 +142,20 @@ def _wire_words(text: str) -> list[str]:
     return _encoded_words(text)
 
 
-@lru_cache(_CACHED)
 def _addresses(name: str, addresses: tuple[Address, ...]) -> str:
+    if len(addresses) == 1 and len(addresses[0].name) <= _REMEMBERED:
+        return _remembered_address(name, addresses[0])
     pieces: list[str] = []
     for address in addresses:
         if pieces:
             pieces[-1] += ","
         pieces.extend(_mailbox(address))
     return _folded(name, pieces)
+
+
+@lru_cache(_CACHED)
+def _remembered_address(name: str, address: Address) -> str:
+    return _folded(name, _mailbox(address))
 
 
 def _folded(name: str, pieces: list[str]) -> str:
@@ -225,13 +236,13 @@ def _part_head(part: Part) -> bytes:
 
 def _rfc2231(parameter: str, value: str) -> str:
     encoded = quote(value, safe="")
-    pieces, rest = [], encoded
-    while rest:
-        cut = 50
-        while cut < len(rest) and "%" in rest[cut - 2 : cut]:  # never inside a %XX
+    pieces, at = [], 0
+    while at < len(encoded):
+        cut = at + 50
+        while cut < len(encoded) and "%" in encoded[cut - 2 : cut]:  # never inside a %XX
             cut -= 1
-        pieces.append(rest[:cut])
-        rest = rest[cut:]
+        pieces.append(encoded[at:cut])
+        at = cut
     return ";\r\n ".join(
         f"{parameter}*{number}*={'utf-8' + chr(39) * 2 if not number else ''}{piece}"
         for number, piece in enumerate(pieces)

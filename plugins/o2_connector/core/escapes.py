@@ -13,7 +13,9 @@ import re
 _NEVER = r"\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff"
 _ESCAPE_LIKE = r"\\(?=u[0-9a-fA-F]{4})"
 _IN_BODY = re.compile(f"[{_NEVER}]|{_ESCAPE_LIKE}")
-_IN_LINE = re.compile(f"[{_NEVER}\t\n\u2028\u2029]|{_ESCAPE_LIKE}")
+# What turns the direction of all that follows it on its line (Unicode UAX 9) would turn a number round, too.
+_TURNS = r"\u202a-\u202e\u2066-\u2069"
+_IN_LINE = re.compile(f"[{_NEVER}{_TURNS}\t\n\u2028\u2029]|{_ESCAPE_LIKE}")
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 

@@ -15,6 +15,8 @@ import msgspec
 from o2_connector.core.conversation import Conversation
 from o2_connector.core.items import Captured, Direction, Item, ItemType, Status, Thread
 from o2_connector.core.parties import Party
+from o2_connector.core.parts import LeftOut
+from o2_connector.core.wording import Said
 
 CONVERTER_VERSION = "2"
 
@@ -29,16 +31,13 @@ _CALLS = (ItemType.CALL, ItemType.VOICEMAIL)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _STATUSES = {Status.DELIVERED: "0", Status.READ: "0", Status.FAILED: "64"}
-_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
-def facts_of(captured: Captured, parties: Sequence[Party], text_length: int | None, crlf: bool) -> Lines:
-    """Return the facts, in order; a line each.
+def facts_of(captured: Captured, parties: Sequence[Party], said: Said) -> Lines:
+    """Return the facts, in order, but for what is left out; see :func:`facts_on_left_out`.
 
     :param parties: sender and recipients.
-    :param text_length: how many characters (Unicode code points, a line's end being one) at the body's begin are the
-        captured text; None where there is none.
-    :param crlf: whether the captured text's lines end in CR LF.
     """
     item = captured.item
     sender, *recipients = parties
@@ -66,13 +65,20 @@ def facts_of(captured: Captured, parties: Sequence[Party], text_length: int | No
         facts.append(f"X-O2-{item.relates_to.action.capitalize()}s-Item: {item.relates_to.item_id}")
     if item.attachments:
         facts.append(f"X-O2-Attachments: {json.dumps(msgspec.to_builtins(item.attachments))}")
-    if text_length is not None:
-        facts.append(f"X-O2-Text-Length: {text_length}")
-    if crlf:
+    if said.text is not None:
+        facts.append(f"X-O2-Text-Length: {len(said.text)}")
+    if said.crlf:
         facts.append("X-O2-Text-Line-Ends: CRLF")
+    if said.cut_from:
+        facts.append(f"X-O2-Text-Cut-From: {said.cut_from}")
     if captured.other:
         facts.append(f"X-O2-Other-Fields: {json.dumps(dict(captured.other))}")
     return tuple(facts)
+
+
+def facts_on_left_out(left_out: Sequence[LeftOut]) -> Lines:
+    """Return the fact that says which attachments are not in the e-mail, by their SHA-256."""
+    return (f"X-O2-Not-Attached: {', '.join([each.attachment.sha256 for each in left_out])}",) if left_out else ()
 
 
 def interop_of(item: Item, parties: Sequence[Party], conversation: Conversation, sent_at: datetime) -> Lines:
@@ -98,7 +104,7 @@ def interop_of(item: Item, parties: Sequence[Party], conversation: Conversation,
     if item.item_type is ItemType.SMS:
         headers.append(f"X-smssync-status: {_STATUSES.get(item.status, '-1')}")
     archived = item.archived_at.astimezone(UTC)
-    when = f"{archived.day} {_MONTHS[archived.month - 1]} {archived.year} {archived.isoformat()[11:19]} GMT"
+    when = f"{archived.day} {MONTHS[archived.month - 1]} {archived.year} {archived.isoformat()[11:19]} GMT"
     headers.append(f"X-smssync-backup-time: {when}")
     return tuple(headers)
 

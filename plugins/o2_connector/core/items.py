@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -173,7 +174,8 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True):
     """Hold a captured record.
 
     :param digest: SHA-256 of its bytes.
-    :param other: the values of fields that the contract does not know, by JSON Pointer (RFC 6901): ``/to/0/carrier``.
+    :param other: the values of fields that the contract does not know, by JSON Pointer (RFC 6901): ``/to/0/carrier``;
+        and, as captured, times that are finer than the item's microseconds. Numbers are what a double holds.
     """
 
     item: Item
@@ -185,6 +187,12 @@ _DECODER = msgspec.json.Decoder(Item)
 # msgspec quotes the value, which may be anything, " - at `$" included: up to the last place that it names.
 _ENUM = re.compile(r"Invalid enum value .*(?= - at `\$)", re.DOTALL)
 _REGEX = re.compile(r"matching regex '.*'(?= - at `\$)")  # means nothing to whoever reads a report
+_TOO_DEEP = "the line is nested too deeply"
+_DEEPEST = 64  # levels of a field that the contract does not know
+_MOST_DIGITS = 300  # of a whole number; a double has 309
+_TIMES = {"sentAt", "archivedAt", "startedAt", "endedAt"}
+_FINE_TIME = re.compile(rb"\.[0-9]{7}")  # or what may be one
+_FINE_FRACTION = re.compile(r"(?<=\.[0-9]{6})[0-9]+")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 # The contract's fields, part by part, and which part lies below each, if any does.
 _PARTS: dict[str, type[Record]] = {
@@ -223,15 +231,18 @@ def record_digest(line: bytes) -> str:
 
 def _parse(line: bytes) -> tuple[Item, Mapping[str, Any]]:
     try:
-        return _DECODER.decode(line), _NOTHING
+        if not _FINE_TIME.search(line):
+            return _DECODER.decode(line), _NOTHING
     except RecursionError:
-        raise ItemError("the line is nested too deeply") from None
+        raise ItemError(_TOO_DEEP) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     # The careful way. msgspec refuses lone surrogates, which RFC 8259 (8.2) lets a sender write, and phones do write
-    # them; it refuses fields that the contract does not know, which are to be kept; and of a fault it says no id.
+    # them; it refuses fields that the contract does not know, which are to be kept; it rounds times to microseconds,
+    # up to the next day at worst; and of a fault it says no id.
     try:
-        record = json.loads(line, parse_constant=_refuse)
+        text = line.decode("utf-8")  # json.loads would take other encodings, and halves of surrogate pairs
+        record = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
         other: dict[str, Any] = {}
         return msgspec.convert(_known(record, Item, "", other), Item), other
     except msgspec.ValidationError as error:
@@ -241,8 +252,10 @@ def _parse(line: bytes) -> tuple[Item, Mapping[str, Any]]:
         raise ItemError(fault, item_id=_readable_id(record)) from None
     except ValueError:
         raise ItemError("the line is not JSON in UTF-8") from None
+    except OverflowError:
+        raise ItemError("a number is larger than JSON's readers keep", item_id=None) from None
     except RecursionError:
-        raise ItemError("the line is nested too deeply") from None
+        raise ItemError(_TOO_DEEP) from None
 
 
 def _known(value: Any, kind: type[Record], pointer: str, other: dict[str, Any]) -> Any:
@@ -253,8 +266,12 @@ def _known(value: Any, kind: type[Record], pointer: str, other: dict[str, Any]) 
     for name, held in value.items():
         place = f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
         if name not in _FIELDS[kind]:
+            _measure(held)
             other[place] = held
             continue
+        if name in _TIMES and isinstance(held, str) and (found := _FINE_FRACTION.search(held)):
+            other[place] = held
+            held = held[: found.start()] + held[found.end() :]
         below = _FIELDS[kind][name]
         if below and isinstance(held, list):
             held = [_known(each, below, f"{place}/{number}", other) for number, each in enumerate(held)]
@@ -264,8 +281,30 @@ def _known(value: Any, kind: type[Record], pointer: str, other: dict[str, Any]) 
     return known
 
 
+def _measure(value: Any, depth: int = 1) -> None:
+    """Refuse a value nested so deeply that one Python reads it and another does not."""
+    if depth > _DEEPEST:
+        raise RecursionError
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            _measure(each, depth + 1)
+
+
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise OverflowError
+    return number
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise OverflowError
+    return int(digits)
 
 
 def _check_years(*moments: datetime | None) -> None:

@@ -32,6 +32,8 @@ class Cause(StrEnum):
     CONFLICTING_ITEM = "the source sent two different records with this item id; only the first is archived"
     ATTACHMENT_GONE = "an attachment is no longer kept by TeleMessage"
     ATTACHMENT_ALTERED = "an attachment's bytes did not match the digest in its record"
+    TOO_MANY_ATTACHMENTS = "the item has more than the 250 attachments that a message takes; the others are in staging"
+    TEXT_TOO_LONG = "the item's text is too long for a message; it is whole in its staged record"
     ATTACHMENT_TOO_LARGE = "an attachment does not fit the tenant's limit for a message; it is kept in staging"
 
 
@@ -44,6 +46,8 @@ _REMEDIES = {
     Cause.CONFLICTING_ITEM: "ask TeleMessage which record is right; both are staged",
     Cause.ATTACHMENT_GONE: "ask TeleMessage for the attachment; everything else of the item is archived",
     Cause.ATTACHMENT_ALTERED: "ask TeleMessage to export the attachment again; everything else is archived",
+    Cause.TOO_MANY_ATTACHMENTS: "nothing to do, the e-mail names the staged objects",
+    Cause.TEXT_TOO_LONG: "nothing to do, the e-mail names the staged record's digest",
     Cause.ATTACHMENT_TOO_LARGE: "nothing to do, the e-mail names the staged object; where the tenant allows larger"
     " messages, raise O2_MESSAGE_LIMIT_MB (at most 150) before later windows",
 }

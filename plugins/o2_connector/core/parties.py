@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from functools import lru_cache
@@ -16,6 +17,7 @@ _SMTP_ADDRESS = re.compile(
     r"(?!.*=\?)(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
+_LOCAL_PART = 64  # characters (RFC 5321, 4.5.3.1.1)
 _CACHED = 1 << 14  # participants
 
 
@@ -38,11 +40,6 @@ class Party(NamedTuple):
     address: Address
     fact: str
     is_known: bool
-
-    @property
-    def words(self) -> str:
-        """Return name and number, as the body and the e-mail's head have them."""
-        return self.address.name
 
 
 @lru_cache(_CACHED)
@@ -91,5 +88,9 @@ def is_smtp_address(text: str) -> bool:
 
 def _local_part(number: str) -> str:
     # Alphanumeric senders hold any sign ("O2 UK", "M&S"): what is no letter or digit becomes its code point.
-    name = (number.removeprefix("+") or number).lower()
-    return re.sub(r"[^a-z0-9]", lambda found: f"_{ord(found[0]):x}_", name)[:64]
+    name = re.sub(r"[A-Z]", lambda found: found[0].lower(), number.removeprefix("+") or number)
+    name = re.sub(r"[^a-z0-9]", lambda found: f"_{ord(found[0]):x}_", name)
+    if len(name) <= _LOCAL_PART:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{name[: _LOCAL_PART - 17]}_{digest}"

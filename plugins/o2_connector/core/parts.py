@@ -22,6 +22,7 @@ _CONTENT_TYPE = re.compile(
     r"(?!multipart/|message/)[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}(?=\s*(;|\Z))",
     re.IGNORECASE | re.ASCII,
 )
+_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9][A-Za-z0-9._-]{0,39})\"?\s*(?:;|\Z)", re.IGNORECASE | re.ASCII)
 
 
 class Part(NamedTuple):
@@ -65,7 +66,9 @@ def parts_of(
     for number, each in enumerate(item.attachments, start=1):
         if each.file in missing:
             left_out.append(LeftOut(each, missing[each.file]))
-        elif each.byte_count > room or len(here) == MOST_PARTS:
+        elif len(here) == MOST_PARTS:
+            left_out.append(LeftOut(each, Cause.TOO_MANY_ATTACHMENTS))
+        elif each.byte_count > room:
             left_out.append(LeftOut(each, Cause.ATTACHMENT_TOO_LARGE))
         else:
             room -= each.byte_count
@@ -73,15 +76,21 @@ def parts_of(
     return tuple(here), tuple(left_out)
 
 
+def _as_part(content_type: str, charset: str | None, *, hidden: bool) -> str:
+    if hidden and content_type.startswith("text/"):
+        return "application/octet-stream"  # an inline text is the message itself to its readers, even an empty one
+    return f"{content_type}; charset={charset}" if charset else content_type
+
+
 def _part(attachment: Attachment, content_id: str) -> Part:
     found = _CONTENT_TYPE.match(attachment.content_type.strip())
     content_type = found[0].lower() if found else "application/octet-stream"
+    charset = _CHARSET.search(attachment.content_type) if content_type.startswith("text/") else None
     shown = content_type in _PICTURES and attachment.byte_count > 0
     hidden = content_type in _LAYOUTS or attachment.byte_count == 0
     return Part(
         name=one_line(attachment.file_name) if attachment.file_name.strip() else "attachment",
-        # An inline text is the message itself to those who read it, even an empty one
-        content_type="application/octet-stream" if hidden and content_type.startswith("text/") else content_type,
+        content_type=_as_part(content_type, charset[1] if charset else None, hidden=hidden),
         size=attachment.byte_count,
         sha256=attachment.sha256,
         content_id=content_id if shown or hidden else None,

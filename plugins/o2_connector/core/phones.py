@@ -13,7 +13,10 @@ from o2_connector.core.errors import StopError
 E164 = NewType("E164", str)
 
 _SUBSCRIBER_DIGITS = 7  # Ofcom's short codes have 5 or 6 digits; no subscriber number in the world has fewer than 7
-_DECIMAL = re.compile(r"\s*\+?\d{7,}\.\d*\s*")  # a spreadsheet's: 7700900123.0 is not +7 700 900 1230
+# The digits that people write numbers with: Arabic-Indic, Eastern Arabic-Indic, Devanagari and full-width ones. Not all
+# that Unicode has, of which each Python knows more than the one before: a number means the same to all of them.
+_DIGITS = {zero + digit: ord("0") + digit for zero in (0x660, 0x6F0, 0x966, 0xFF10) for digit in range(10)}
+_DECIMAL = re.compile(r"\s*\+?[0-9]{7,}\.[0-9]*\s*")  # a spreadsheet's: 7700900123.0 is not +7 700 900 1230
 
 
 @lru_cache(maxsize=1 << 16)
@@ -26,9 +29,10 @@ def normalise(phone: str, region: str) -> E164 | None:
     """
     if region not in phonenumbers.SUPPORTED_REGIONS:
         raise StopError(f"{region!r} is no region of telephone numbers: name the country by ISO 3166, like GB.")
-    if re.search(r"[^\d\s+()./\u2010-\u2015\u00a0-]", phone) or _DECIMAL.fullmatch(phone):
+    phone = phone.translate(_DIGITS)
+    if re.search(r"[^0-9\s+()./\u2010-\u2015\u00a0-]", phone) or _DECIMAL.fullmatch(phone):
         return None
-    digits = re.sub(r"\D", "", phone)
+    digits = re.sub(r"[^0-9]", "", phone)
     if len(digits) < _SUBSCRIBER_DIGITS or set(digits) == {"0"}:
         return None
     number, length = _parse(phone, region)

@@ -34,16 +34,26 @@ class Archived:
 
     :param facts: our own headers, decoded: name and text.
     :param text: the body as plain text, its lines ended by line feeds; at least as far as the captured text goes.
-    :param files: the attachments' bytes by their SHA-256.
+    :param files: the attachments' bytes by their SHA-256; None where they were not read.
     """
 
     facts: tuple[tuple[str, str], ...]
     text: str
-    files: Mapping[str, bytes]
+    files: Mapping[str, bytes] | None
 
 
 def read_eml(content: bytes) -> Archived:
-    """Read an EML of this archive's, also where another program has folded or encoded it anew."""
+    """Read an EML of this archive's, also where another program has folded or encoded it anew.
+
+    :raises IntegrityError: when text or headers are in no character set.
+    """
+    try:
+        return _read(content)
+    except (LookupError, UnicodeError):
+        raise IntegrityError("this e-mail of the archive was altered: it is in no character set") from None
+
+
+def _read(content: bytes) -> Archived:
     message: Message[str, str] = message_from_bytes(content, policy=policy.compat32)
     texts, files = [], {}
     for part in message.walk():
@@ -72,15 +82,21 @@ def read_graph_message(message: Mapping[str, Any]) -> Archived:
     if message["body"]["contentType"] == "html":
         found = _HTML_TEXT.search(text)
         text = html.unescape(found[1].replace("<br>", "\n")) if found else ""
-    return Archived(facts=tuple((name, value) for name, _, value in facts), text=text.replace("\r\n", "\n"), files={})
+    return Archived(facts=tuple((name, value) for name, _, value in facts), text=text.replace("\r\n", "\n"), files=None)
 
 
 def rebuild(archived: Archived) -> Captured:
     """Return the captured record.
 
-    :raises IntegrityError: when the e-mail is none of this archive's, or was altered.
+    Whether somebody changed the text, or a fact into another that could be, cannot be told from the e-mail alone: that
+    is what the digest is for, which the staged record has.
+
+    :raises IntegrityError: when the e-mail is none of this archive's, lacks an attachment or a fact that it should
+        have, or has only the beginning of a text that was too long for a message.
     """
     facts = dict(archived.facts)
+    if "X-O2-Text-Cut-From" in facts:
+        raise IntegrityError("the text was too long for a message: the item cannot be rebuilt from this e-mail alone")
     try:
         record = {
             "itemId": facts["X-O2-Item-Id"],
@@ -98,28 +114,36 @@ def rebuild(archived: Archived) -> Captured:
             "relatesTo": _relation(facts),
             "attachments": json.loads(facts.get("X-O2-Attachments", "[]")),
         }
-        return Captured(
+        captured = Captured(
             item=msgspec.convert(record, Item),
             digest=facts["X-O2-SHA256"],
-            other=json.loads(facts.get("X-O2-Other-Fields", "{}")),
+            other=msgspec.convert(json.loads(facts.get("X-O2-Other-Fields", "{}")), dict[str, Any]),
         )
     except KeyError as error:
         raise IntegrityError(f"this is no e-mail of the archive, or was altered: {error.args[0]} is missing") from None
-    except (ValueError, msgspec.ValidationError):
+    except (ValueError, RecursionError, msgspec.ValidationError):
         raise IntegrityError("this e-mail of the archive was altered: its X-O2 headers make no item") from None
+    if archived.files is not None:
+        there = {*archived.files, *facts.get("X-O2-Not-Attached", "").split(", ")}
+        if any(each.sha256 not in there for each in captured.item.attachments):
+            raise IntegrityError("this e-mail of the archive was altered: an attachment is missing, or is another")
+    return captured
 
 
 def _text(text: str, facts: Mapping[str, str]) -> str | None:
     if "X-O2-Text-Length" not in facts:
         return None
-    shown = text[: int(facts["X-O2-Text-Length"])]
+    length = int(facts["X-O2-Text-Length"])
+    if not 0 <= length <= len(text):
+        raise ValueError("the body is shorter than its text")
+    shown = text[:length]
     if facts.get("X-O2-Text-Line-Ends") == "CRLF":
         shown = shown.replace("\n", "\r\n")
     return captured_text(shown)
 
 
 def _call(facts: Mapping[str, str]) -> dict[str, Any] | None:
-    if "X-O2-Started-At" not in facts:
+    if not facts.keys() & {"X-O2-Started-At", "X-O2-Duration-Seconds"}:
         return None
     return {
         "startedAt": facts["X-O2-Started-At"],

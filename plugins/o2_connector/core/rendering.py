@@ -12,16 +12,18 @@ import msgspec
 
 from o2_connector.core.conversation import conversation_index, conversation_of
 from o2_connector.core.conversion_profile import Profile
-from o2_connector.core.escapes import visible
-from o2_connector.core.facts import Lines, facts_of, interop_of
+from o2_connector.core.facts import Lines, facts_of, facts_on_left_out, interop_of
 from o2_connector.core.identity import DOMAIN, item_key, message_id
 from o2_connector.core.items import Captured, File, ItemType
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.parties import Address, party_of, to_and_cc
-from o2_connector.core.parts import Part, parts_of
-from o2_connector.core.wording import html_body, notes_on, plain_body
+from o2_connector.core.parts import LeftOut, Part, parts_of
+from o2_connector.core.wording import html_body, notes_on, plain_body, said_in
 
-_ASIDE = 64 * 1024  # bytes of a message's limit that are kept for recipients and properties
+# Bytes of a message's limit that are kept for what it has beside text, facts and attachments, and for each of its
+# people. A character of the text may take twelve, in UTF-16 and escaped as HTML; one of the facts four.
+_ASIDE = 64 * 1024
+_PERSON = 2048
 _CLASSES = {ItemType.SMS: "SMS", ItemType.MMS: "MMS", ItemType.CALL: "Call", ItemType.VOICEMAIL: "Voicemail"}
 
 
@@ -71,10 +73,17 @@ def render(captured: Captured, profile: Profile, missing: Mapping[File, Cause]) 
     parties = (sender, *recipients)
     to, cc = to_and_cc(item, recipients)
     conversation = conversation_of(item, tuple(sorted({party.number for party in parties})))
-    text, crlf = _shown(item.text)
-    room = profile.message_bytes - _ASIDE - 4 * len(item.text or "")
-    parts, left_out = parts_of(item, key, room, missing) if item.attachments else ((), ())
-    notes = notes_on(item, parties, left_out)
+    said = said_in(item.text)
+    facts = facts_of(captured, parties, said)
+    parts: tuple[Part, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    if item.attachments:
+        aside = _ASIDE + _PERSON * len(parties) + 4 * sum(map(len, facts)) + 12 * len(said.text or "")
+        parts, left_out = parts_of(item, key, profile.message_bytes - aside, missing)
+    notes = notes_on(captured, said, parties, left_out)
+    causes = [each.cause for each in left_out]
+    if said.cut_from:
+        causes.append(Cause.TEXT_TOO_LONG)
     return Rendering(
         key=key,
         message_id=f"<{key}@{DOMAIN}>",
@@ -85,23 +94,12 @@ def render(captured: Captured, profile: Profile, missing: Mapping[File, Cause]) 
         to=to,
         cc=cc,
         subject=conversation.subject,
-        text=plain_body(text, notes, parts),
-        html=html_body(text, notes, parts) if any(part.content_id for part in parts) else None,
-        facts=facts_of(captured, parties, None if text is None else len(text), crlf),
+        text=plain_body(said.text, notes, parts),
+        html=html_body(said.text, notes, parts) if any(part.content_id for part in parts) else None,
+        facts=facts + facts_on_left_out(left_out),
         interop=interop_of(item, parties, conversation, sent_at),
         parts=parts,
         conversation_index=conversation_index(conversation, sent_at, key),
         message_class=f"{profile.message_class}.{_CLASSES[item.item_type]}",
-        causes=tuple(dict.fromkeys(each.cause for each in left_out)),
+        causes=tuple(dict.fromkeys(causes)),
     )
-
-
-def _shown(text: str | None) -> tuple[str | None, bool]:
-    """Return a captured text as the body shows it, and whether all its lines ended in CR LF, as those of SMS do."""
-    if text is None:
-        return None, False
-    if "\r" not in text:
-        return visible(text), False
-    pairs = text.count("\r\n")
-    crlf = pairs == text.count("\n") == text.count("\r")
-    return visible(text.replace("\r\n", "\n") if crlf else text), crlf

@@ -6,11 +6,13 @@ The captured text comes first and whole; what else there is to say follows, call
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
-from o2_connector.core.escapes import one_line
-from o2_connector.core.items import Action, Call, Item, ItemType, Status
+from o2_connector.core.escapes import one_line, visible
+from o2_connector.core.items import Action, Call, Captured, Item, ItemType, Status
 from o2_connector.core.layout import attachment_object
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.parties import Party
@@ -25,9 +27,41 @@ _WHAT_BECAME = {
 _WHY = {
     Cause.ATTACHMENT_GONE: "TeleMessage keeps it no longer.",
     Cause.ATTACHMENT_ALTERED: "Its bytes did not match the digest in its record.",
+    Cause.TOO_MANY_ATTACHMENTS: "A message takes no more attachments than there are here.",
     Cause.ATTACHMENT_TOO_LARGE: "It does not fit this organisation's limit for a message.",
 }
+LONGEST_TEXT = 250_000
+"""Characters of a text that a message takes: as JSON they stay well below the 4 MB that Graph takes in a request."""
+
+_LIKE_A_NOTE = re.compile(r"^\[", re.MULTILINE)
 _AS_WRITTEN = "white-space: pre-wrap; overflow-wrap: anywhere"
+
+
+class Said(NamedTuple):
+    """Hold the captured text as the body shows it.
+
+    :param text: its lines ended by line feeds; None where the item has no text.
+    :param crlf: whether the captured text's lines end in CR LF.
+    :param cut_from: how many characters it had before it was cut to what a message takes; 0 where it is whole.
+    """
+
+    text: str | None
+    crlf: bool
+    cut_from: int
+
+
+def said_in(text: str | None) -> Said:
+    """Return a captured text as the body shows it."""
+    if text is None:
+        return Said(None, crlf=False, cut_from=0)
+    crlf = False
+    if "\r" in text:
+        pairs = text.count("\r\n")
+        crlf = pairs == text.count("\n") == text.count("\r")
+    shown = visible(text.replace("\r\n", "\n") if crlf else text)
+    if len(shown) > LONGEST_TEXT:
+        return Said(shown[:LONGEST_TEXT], crlf, len(shown))
+    return Said(shown, crlf, 0)
 
 
 def plain_body(text: str | None, notes: Sequence[str], parts: Sequence[Part]) -> str:
@@ -56,9 +90,18 @@ def html_body(text: str | None, notes: Sequence[str], parts: Sequence[Part]) -> 
     return "\n".join([head, *said, *pictures, *paragraphs, *named, "</body></html>"])
 
 
-def notes_on(item: Item, parties: Sequence[Party], left_out: Sequence[LeftOut]) -> list[str]:
+def notes_on(captured: Captured, said: Said, parties: Sequence[Party], left_out: Sequence[LeftOut]) -> list[str]:
     """Return what there is to say beside the text, a paragraph each."""
+    item = captured.item
     notes = []
+    if said.cut_from:
+        notes.append(
+            f"[The captured text goes on: of its {said.cut_from:,} characters {LONGEST_TEXT:,} are here."
+            f"\nIt is whole in the staged record of SHA-256 {captured.digest}]"
+        )
+    elif said.text and "[" in said.text and _LIKE_A_NOTE.search(said.text):
+        # What its sender wrote shall not pass for what the archive adds
+        notes.append(f"[The captured text ends here; it has {len(said.text):,} characters.]")
     if item.item_type in (ItemType.CALL, ItemType.VOICEMAIL):
         notes.append(_call_in_words(item, parties))
     if item.relates_to:
@@ -68,18 +111,18 @@ def notes_on(item: Item, parties: Sequence[Party], left_out: Sequence[LeftOut]) 
         notes.append("[Sending failed.]")
     if item.is_group:
         name = f" “{one_line(item.thread.name)}”" if item.thread and item.thread.name else ""
-        notes.append(f"[Group{name}: {', '.join([party.words for party in parties])}]")
+        notes.append(f"[Group{name}: {', '.join([party.address.name for party in parties])}]")
     notes += [_left_out_in_words(each) for each in left_out]
     return notes
 
 
 def _call_in_words(item: Item, parties: Sequence[Party]) -> str:
     caller, *called = parties
-    whom = ", ".join([party.words for party in called])
+    whom = ", ".join([party.address.name for party in called])
     if item.item_type is ItemType.VOICEMAIL:
-        sentences = [f"{caller.words} left a voicemail for {whom}."]
+        sentences = [f"{caller.address.name} left a voicemail for {whom}."]
     else:
-        sentences = [f"{caller.words} called {whom}."]
+        sentences = [f"{caller.address.name} called {whom}."]
         sentences.append(_WHAT_BECAME.get(item.status, f"Its status is {item.status.value}."))
     if item.call:
         sentences.append(_when(item.call))
@@ -90,7 +133,10 @@ def _when(call: Call) -> str:
     if not call.duration_seconds and not call.ended_at:
         return f"It came on {_moment(call.started_at)} UTC."
     began = f"It began on {_moment(call.started_at)} UTC"
-    ended = f", until {call.ended_at.astimezone(UTC).isoformat()[11:19]}" if call.ended_at else ""
+    ended = ""
+    if call.ended_at:
+        same_day = call.ended_at.astimezone(UTC).date() == call.started_at.astimezone(UTC).date()
+        ended = f", until {_moment(call.ended_at)[-8 if same_day else 0 :]}"
     return f"{began} and lasted {_duration(call.duration_seconds)}{ended}."
 
 
@@ -122,7 +168,7 @@ def _left_out_in_words(left_out: LeftOut) -> str:
         _WHY[cause],
         f"SHA-256: {attachment.sha256}",
     ]
-    if cause is Cause.ATTACHMENT_TOO_LARGE:
+    if cause in (Cause.ATTACHMENT_TOO_LARGE, Cause.TOO_MANY_ATTACHMENTS):
         lines.append(f"In staging: {attachment_object(attachment.sha256, attachment.byte_count).name}")
     return "\n".join(lines) + "]"
 
