@@ -160,7 +160,7 @@ def said(rendering: Rendering) -> Reading:
         "attachments": [
             {
                 "name": part.name,
-                "type": part.content_type,
+                "type": part.content_type.partition(";")[0],
                 "disposition": "inline" if part.content_id else "attachment",
                 "contentId": f"<{part.content_id}>" if part.content_id else None,
                 "sha256": part.sha256,
