@@ -104,7 +104,8 @@ class Memory:
         with open(os.devnull, "wb") as nowhere:
             writer = StagedWriter(nowhere)
             yield writer
-            writer.seal(StagedObject(name=f"{stem}{writer.sha256}{suffix}", sha256=writer.sha256, size=writer.size))
+            sha256 = writer.finish()
+            writer.seal(StagedObject(name=f"{stem}{sha256}{suffix}", sha256=sha256, size=writer.size))
 
     def write_lines(self, stem: str, rows: Sequence[object]) -> StagedObject:
         """Refuse rejects: all of these lines keep the contract."""

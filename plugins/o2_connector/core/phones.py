@@ -19,7 +19,7 @@ _DIGITS = {zero + digit: ord("0") + digit for zero in (0x660, 0x6F0, 0x966, 0xFF
 _DECIMAL = re.compile(r"\s*\+?[0-9]{7,}\.[0-9]*\s*")  # a spreadsheet's: 7700900123.0 is not +7 700 900 1230
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 12)
 def normalise(phone: str, region: str) -> E164 | None:
     """Return a subscriber's number as E.164, or None for a short code, an alphanumeric sender or a withheld number.
 

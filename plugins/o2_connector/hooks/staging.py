@@ -98,7 +98,7 @@ class StagingHook(BaseHook):
         with self._spool() as spool:
             writer = StagedWriter(spool)
             yield writer
-            sha256 = writer.sha256
+            sha256 = writer.finish()
             if expect_sha256 is not None and sha256 != expect_sha256:
                 raise IntegrityError(
                     f"staging: {stem}…{suffix} should have sha256 {expect_sha256}, but {writer.size} bytes with"

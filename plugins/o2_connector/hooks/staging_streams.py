@@ -13,6 +13,8 @@ from o2_connector.hooks.staging_errors import raise_for_disk, translated
 BLOCK = 4 * 1024 * 1024
 """Bytes that are asked of Azure at a time: memory for one object stays within a few of these."""
 
+_HELD = 64 * 1024
+
 
 class StagedWriter:
     """Take the bytes of one object in order and know their digest and size as they pass."""
@@ -20,26 +22,25 @@ class StagedWriter:
     def __init__(self, spool: BinaryIO) -> None:
         self._spool = spool
         self._digest = hashlib.sha256()
+        self._held = bytearray()  # of small pieces, so that each need not be digested and spooled by itself
         self._staged: StagedObject | None = None
         self.size = 0
 
     def write(self, data: bytes) -> int:
         """Append bytes."""
-        try:
-            self._spool.write(data)
-        except OSError as error:
-            raise_for_disk(error, "spooling an object")
-        self._digest.update(data)
+        self._held += data
         self.size += len(data)
+        if len(self._held) >= _HELD:
+            self._pass_on()
         return len(data)
 
     def tell(self) -> int:
         """Return the offset of the next byte."""
         return self.size
 
-    @property
-    def sha256(self) -> str:
-        """Return the digest of the bytes so far."""
+    def finish(self) -> str:
+        """Have the spool take all bytes so far, and return their digest."""
+        self._pass_on()
         return self._digest.hexdigest()
 
     def seal(self, staged: StagedObject) -> None:
@@ -52,6 +53,14 @@ class StagedWriter:
         if self._staged is None:
             raise RuntimeError("an object is staged when its writer's with block has been left without an error")
         return self._staged
+
+    def _pass_on(self) -> None:
+        try:
+            self._spool.write(self._held)
+        except OSError as error:
+            raise_for_disk(error, "spooling an object")
+        self._digest.update(self._held)
+        self._held = bytearray()
 
 
 class VerifiedSource(io.RawIOBase):

@@ -19,6 +19,7 @@ from o2_connector.core.conversion import (
 )
 from o2_connector.core.conversion_profile import MESSAGE_CLASS, MESSAGE_MEGABYTES, Profile
 from o2_connector.core.eml import eml_chunks
+from o2_connector.core.errors import IntegrityError
 from o2_connector.core.items import File
 from o2_connector.core.layout import attachment_object, converted_stem
 from o2_connector.core.manifest import (
@@ -112,9 +113,12 @@ def convert(staging: StagingHook, window: Window, batch: StagedBatch, profile: P
                 continue
             eml_at, message_at = emls.tell(), messages.tell()
             digest = hashlib.sha256()
-            for chunk in eml_chunks(each.rendering, open_part):
-                emls.write(chunk)
-                digest.update(chunk)
+            try:
+                for chunk in eml_chunks(each.rendering, open_part):
+                    emls.write(chunk)
+                    digest.update(chunk)
+            except IntegrityError as error:  # an attachment in staging is not what it was
+                raise IntegrityError(f"batch {batch.batch_id}, item {each.captured.item.item_id}: {error}") from error
             messages.write(packed_message(each.rendering))
             row = index_row(
                 each,
