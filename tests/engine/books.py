@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 import msgspec
 
@@ -57,25 +58,27 @@ def stage(
     staging: StagingHook,
     rows: Iterable[tuple[int, str]],
     *,
-    attachments: dict[int, Sequence[bytes]] | None = None,
+    attachments: Mapping[int, Sequence[bytes]] = MappingProxyType({}),
+    bodies: Mapping[int, int] = MappingProxyType({}),
     run_id: str = "manual__1",
     window: Window = WINDOW,
 ) -> Shard:
     """Stage a book: (number of an item, mailbox) for each delivery.
 
     :param attachments: of some items, by number.
+    :param bodies: how many characters the messages of some items have, by number, whatever conversion makes of such.
     """
     ordered = sorted(rows, key=lambda row: (row[1], row[0]))
-    files = attachments or {}
     places: dict[int, tuple[int, int]] = {}
     with staging.writer(f"{converted_stem(window, run_id)}messages.", ".jsonl") as pack:
         for number in sorted({number for number, _ in ordered}):
-            for content in files.get(number, ()):
+            for content in attachments.get(number, ()):
                 with staging.writer(attachment_stem(hashlib.sha256(content).hexdigest())) as out:
                     out.write(content)
-            line = record(number, files.get(number, ()))
+            line = record(number, attachments.get(number, ()))
             offset = pack.tell()
-            pack.write(packed_message(render(captured(line), Profile(region="GB"), {})))
+            packed = packed_message(render(captured(line), Profile(region="GB"), {}))
+            pack.write(_lengthened(packed, bodies[number]) if number in bodies else packed)
             places[number] = offset, pack.tell() - offset
     deliveries = [
         Delivery(
@@ -87,7 +90,7 @@ def stage(
             pack=0,
             offset=places[number][0],
             length=places[number][1],
-            attached=sum(map(len, files.get(number, ()))),
+            attached=sum(map(len, attachments.get(number, ()))),
             rule=Rule.MAPPING,
         )
         for number, mailbox in ordered
@@ -104,3 +107,10 @@ def stage(
         deliveries=out.staged,
         dry_run=False,
     )
+
+
+def _lengthened(packed: bytes, characters: int) -> bytes:
+    line = msgspec.json.decode(packed)
+    body = line["message"]["body"]
+    body["content"] = f"{body['content']}\n".ljust(characters, "x")
+    return msgspec.json.encode(line) + b"\n"

@@ -18,6 +18,7 @@ from o2_connector.core.errors import IntegrityError, RetryError, StopError
 from o2_connector.core.ledger import Intent
 from o2_connector.core.naming import FOLDER_NAME, UNFINISHED_CATEGORY
 from o2_connector.core.outcomes import Outcome
+from o2_connector.core.pacing import UNTOLD_BYTES
 from o2_connector.engine import conductor, judge
 from o2_connector.engine.journal import Journal
 from o2_connector.engine.ownership import Ownership
@@ -146,6 +147,19 @@ def test_attachments_of_every_size_arrive_as_they_are(site: Site) -> None:
         digests = sorted(file["sha256"] for file in message["attachments"])
         assert digests == sorted(hashlib.sha256(content).hexdigest() for content in contents)
         assert UNFINISHED_CATEGORY not in message["categories"]
+
+
+def test_a_message_that_fits_no_request_fails_alone_and_says_why(site: Site) -> None:
+    boxes = site.boxes(2)
+    # One that travels alone, one beyond a request, one beyond what a mailbox's pace ever lets through
+    shard = stage(site.staging, every(5, boxes), bodies={1: 4_000_000, 2: 4_300_000, 3: UNTOLD_BYTES + 1})
+
+    counts = [site.deliver(shard) for _ in range(2)]
+
+    assert counts == [{Outcome.IMPORTED: 6, Outcome.FAILED: 4}, {Outcome.FAILED: 4}]
+    assert site.subjects() == Counter((box, f"Number {number}.") for number in (0, 1, 4) for box in boxes)
+    causes = {cause for outcome, cause in site.causes() if outcome is Outcome.FAILED}
+    assert causes == {"the message is larger than the 4 MB of a request, even without its attachments"}
 
 
 # It arrives once

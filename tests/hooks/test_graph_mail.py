@@ -31,6 +31,7 @@ from o2_connector.hooks.graph_mail import (
     remove,
 )
 from o2_connector.hooks.graph_requests import Answer, Call, GraphRequests, get, quoted
+from o2_connector.hooks.graph_upload import REQUEST_LIMIT, Attachment
 from sandbox.server import Sandbox
 from tests.hooks.graph_tenant import (
     BIG,
@@ -317,6 +318,43 @@ def test_an_attachment_that_graph_never_takes_is_known_before_anything_is_sent(
         create_large(graph, BOX, FOLDER, message(), [attachment(size=150 * 1024 * 1024 + 1)])
 
     assert not tenant.requests
+
+
+@pytest.mark.parametrize("files", [[], [attachment(b"")]])
+def test_a_message_goes_while_it_fits_one_request_and_is_refused_before_anything_is_sent_when_not(
+    takes: Tenant, graph: GraphRequests, files: list[Attachment]
+) -> None:
+    marks: dict[str, Any] = {"categories": [UNFINISHED_CATEGORY]} if files else {}
+    room = REQUEST_LIMIT - len(msgspec.json.encode(message(body={"content": ""}, **marks)))
+
+    create_large(graph, BOX, FOLDER, message(body={"content": "x" * room}), files)
+    (request,) = takes.asked("POST", MESSAGES)
+    takes.requests.clear()
+    with pytest.raises(ItemError, match="larger than the 4 MB of a request"):
+        create_large(graph, BOX, FOLDER, message(body={"content": "x" * (room + 1)}), files)
+
+    assert len(request.body) == REQUEST_LIMIT
+    assert not takes.requests
+
+
+def test_an_attachment_whose_name_fits_no_request_is_known_before_anything_is_sent(
+    tenant: Tenant, graph: GraphRequests
+) -> None:
+    with pytest.raises(ItemError, match="name or type"):
+        create_large(graph, BOX, FOLDER, message(), [attachment(name="x" * REQUEST_LIMIT)])
+
+    assert not tenant.requests
+
+
+def test_many_long_names_do_not_make_a_create_that_fits_no_request(takes: Tenant, graph: GraphRequests) -> None:
+    files = [attachment(name=f"{number}{'x' * 400_000}") for number in range(12)]
+
+    create_large(graph, BOX, FOLDER, message(), files)
+
+    (create,) = takes.asked("POST", MESSAGES)
+    following = takes.asked("POST", f"{MESSAGE}/attachments")
+    assert len(create.json["attachments"]) + len(following) == 12
+    assert len(create.body) <= REQUEST_LIMIT
 
 
 def test_a_message_whose_attachment_is_refused_is_removed(takes: Tenant, graph: GraphRequests) -> None:

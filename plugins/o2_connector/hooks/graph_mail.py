@@ -19,7 +19,7 @@ from o2_connector.core.errors import ConnectorError, ItemError, RetryError
 from o2_connector.core.graph_errors import Verdict, failure
 from o2_connector.core.naming import ITEM_PROPERTY, UNFINISHED_CATEGORY
 from o2_connector.hooks.graph_requests import Answer, Call, GraphRequests, get, literal, post, quoted
-from o2_connector.hooks.graph_upload import SESSION_LIMIT, Attachment, attach, compose
+from o2_connector.hooks.graph_upload import REQUEST_LIMIT, SESSION_LIMIT, Attachment, attach, compose, fits_session
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +144,9 @@ def create_large(
     """
     if any(attachment.size > SESSION_LIMIT for attachment in attachments):
         raise ItemError("an attachment is larger than the 150 MB that Graph takes")
-    body, following = compose(message, attachments)
+    if not all(map(fits_session, attachments)):
+        raise ItemError("an attachment's name or type is larger than the 4 MB of a request")
+    body, following = _create_body(message, attachments)
     answer = graph.send(create_call(mailbox, folder_id, body), graph.deadline())
     message_id = id_of(answer)
     if not answer.ok or message_id is None:
@@ -171,6 +173,17 @@ def remove(graph: GraphRequests, mailbox: str, message_id: str) -> None:
         answer = graph.send(Call(method="DELETE", path=path, repeatable=True), graph.deadline())
     if not answer.ok and answer.status != HTTPStatus.NOT_FOUND:
         raise answer.failure("an unfinished message was removed")
+
+
+def _create_body(
+    message: Mapping[str, Any], attachments: Sequence[Attachment]
+) -> tuple[msgspec.Raw, tuple[Attachment, ...]]:
+    """Return the JSON that creates a message, and the attachments that have to follow."""
+    fields, following = compose(message, attachments)
+    body = msgspec.json.encode(fields)
+    if len(body) > REQUEST_LIMIT:  # no attachment is in it then
+        raise ItemError("the message is larger than the 4 MB of a request, even without its attachments")
+    return msgspec.Raw(body), following
 
 
 def _finish(graph: GraphRequests, mailbox: str, message_id: str, message: Mapping[str, Any]) -> None:

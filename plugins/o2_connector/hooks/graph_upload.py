@@ -68,8 +68,9 @@ def compose(
     inline: list[dict[str, Any]] = []
     following: list[Attachment] = []
     for attachment in attachments:
-        if attachment.size <= room:
-            room -= attachment.size
+        size = _around(attachment) + attachment.size
+        if size <= room:
+            room -= size
             inline.append(file_attachment(attachment))
         else:
             following.append(attachment)
@@ -91,8 +92,12 @@ def file_attachment(attachment: Attachment) -> dict[str, Any]:
 
 def fits_one_request(attachment: Attachment) -> bool:
     """Tell whether an attachment can be added without an upload session."""
-    around = len(msgspec.json.encode({**_without_bytes(attachment), "contentBytes": ""}))
-    return around + (attachment.size + 2) // 3 * 4 <= REQUEST_LIMIT
+    return _around(attachment) + (attachment.size + 2) // 3 * 4 <= REQUEST_LIMIT
+
+
+def fits_session(attachment: Attachment) -> bool:
+    """Tell whether an upload session can be asked for: what is said of the attachment fits the request."""
+    return len(msgspec.json.encode(_session(attachment))) <= REQUEST_LIMIT
 
 
 def attach(graph: GraphRequests, message_path: str, attachment: Attachment, already: int) -> None:
@@ -101,8 +106,17 @@ def attach(graph: GraphRequests, message_path: str, attachment: Attachment, alre
     add(graph, message_path, attachment, already)
 
 
+def _around(attachment: Attachment) -> int:
+    """Return the bytes of JSON around an attachment's own."""
+    return len(msgspec.json.encode({**_without_bytes(attachment), "contentBytes": ""}))
+
+
 def _without_bytes(attachment: Attachment) -> dict[str, Any]:
     return {"@odata.type": "#microsoft.graph.fileAttachment", **_described(attachment)}
+
+
+def _session(attachment: Attachment) -> dict[str, Any]:
+    return {"AttachmentItem": {"attachmentType": "file", "size": attachment.size, **_described(attachment)}}
 
 
 def _described(attachment: Attachment) -> dict[str, Any]:
@@ -135,9 +149,8 @@ def _add(graph: GraphRequests, message_path: str, attachment: Attachment, alread
 
 def _add_by_session(graph: GraphRequests, message_path: str, attachment: Attachment, already: int) -> None:
     """Add an attachment of any size through an upload session."""
-    item = {"attachmentType": "file", "size": attachment.size, **_described(attachment)}
     # A session that nobody uses adds nothing and expires
-    call = post(f"{message_path}/attachments/createUploadSession", {"AttachmentItem": item}, repeatable=True)
+    call = post(f"{message_path}/attachments/createUploadSession", _session(attachment), repeatable=True)
     for _ in range(_SESSIONS):
         answer = _send_about_new(graph, call, graph.deadline())
         if not answer.ok:
