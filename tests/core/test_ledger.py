@@ -19,6 +19,7 @@ from o2_connector.core.ledger import (
     read_delivery,
     read_packs,
     receipt_of,
+    said_again,
     sum_up,
 )
 from o2_connector.core.manifest import StagedObject
@@ -112,12 +113,18 @@ def test_an_item_that_is_there_without_all_of_its_parts_stays_partial(asked: Out
     assert (made.outcome, made.cause) == (received, Cause.ATTACHMENT_GONE if received != asked else "said")
 
 
-def test_what_the_mapping_judged_stays_as_it_was_judged() -> None:
-    row = delivery(0, causes=(Cause.ATTACHMENT_GONE,), settled=(Outcome.SKIPPED, Cause.SAME_ITEM_AGAIN))
+@pytest.mark.parametrize(
+    ("outcome", "cause", "said"),
+    [
+        (Outcome.IMPORTED, None, (Outcome.SKIPPED, Cause.ALREADY_THERE)),
+        (Outcome.SKIPPED, Cause.ALREADY_THERE, (Outcome.SKIPPED, Cause.ALREADY_THERE)),
+        (Outcome.PARTIALLY_IMPORTED, "lacks this", (Outcome.PARTIALLY_IMPORTED, "lacks this")),
+    ],
+)
+def test_another_book_says_again_what_is_there(outcome: Outcome, cause: str | None, said: tuple[Outcome, str]) -> None:
+    earlier = msgspec.structs.replace(receipt(0, outcome, 1), cause=cause)
 
-    made = receipt_of(0, row, Outcome.SKIPPED, at=1, cause=Cause.SAME_ITEM_AGAIN)
-
-    assert (made.outcome, made.cause) == (Outcome.SKIPPED, Cause.SAME_ITEM_AGAIN)
+    assert said_again(earlier) == said
 
 
 def test_the_sums_count_what_counts_for_each_delivery_in_whatever_order_it_is_found() -> None:

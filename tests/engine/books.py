@@ -10,14 +10,14 @@ from types import MappingProxyType
 import msgspec
 
 from o2_connector.core.conversion import packed_message
-from o2_connector.core.conversion_profile import Profile
+from o2_connector.core.conversion_profile import MESSAGE_MEGABYTES, Profile
 from o2_connector.core.identity import item_key
 from o2_connector.core.items import captured
 from o2_connector.core.layout import attachment_stem, converted_stem, shard_stem
 from o2_connector.core.ledger import Delivery, delivery_lines
 from o2_connector.core.manifest import Shard
 from o2_connector.core.outcomes import Rule
-from o2_connector.core.rendering import render
+from o2_connector.core.rendering import Rendering, render
 from o2_connector.core.window import Window
 from o2_connector.hooks.staging import StagingHook
 
@@ -60,6 +60,7 @@ def stage(
     *,
     attachments: Mapping[int, Sequence[bytes]] = MappingProxyType({}),
     bodies: Mapping[int, int] = MappingProxyType({}),
+    message_megabytes: int = MESSAGE_MEGABYTES,
     run_id: str = "manual__1",
     window: Window = WINDOW,
 ) -> Shard:
@@ -69,15 +70,17 @@ def stage(
     :param bodies: how many characters the messages of some items have, by number, whatever conversion makes of such.
     """
     ordered = sorted(rows, key=lambda row: (row[1], row[0]))
+    profile = Profile(region="GB", message_megabytes=message_megabytes)
+    renderings: dict[int, Rendering] = {}
     places: dict[int, tuple[int, int]] = {}
     with staging.writer(f"{converted_stem(window, run_id)}messages.", ".jsonl") as pack:
         for number in sorted({number for number, _ in ordered}):
             for content in attachments.get(number, ()):
                 with staging.writer(attachment_stem(hashlib.sha256(content).hexdigest())) as out:
                     out.write(content)
-            line = record(number, attachments.get(number, ()))
+            renderings[number] = render(captured(record(number, attachments.get(number, ()))), profile, {})
             offset = pack.tell()
-            packed = packed_message(render(captured(line), Profile(region="GB"), {}))
+            packed = packed_message(renderings[number])
             pack.write(_lengthened(packed, bodies[number]) if number in bodies else packed)
             places[number] = offset, pack.tell() - offset
     deliveries = [
@@ -90,8 +93,9 @@ def stage(
             pack=0,
             offset=places[number][0],
             length=places[number][1],
-            attached=sum(map(len, attachments.get(number, ()))),
+            attached=sum(part.size for part in renderings[number].parts),
             rule=Rule.MAPPING,
+            causes=renderings[number].causes,
         )
         for number, mailbox in ordered
     ]

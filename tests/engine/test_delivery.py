@@ -17,7 +17,7 @@ from o2_connector.core import pacing
 from o2_connector.core.errors import IntegrityError, RetryError, StopError
 from o2_connector.core.ledger import Intent
 from o2_connector.core.naming import FOLDER_NAME, UNFINISHED_CATEGORY
-from o2_connector.core.outcomes import Outcome
+from o2_connector.core.outcomes import Cause, Outcome
 from o2_connector.core.pacing import UNTOLD_BYTES
 from o2_connector.engine import conductor, judge
 from o2_connector.engine.journal import Journal
@@ -188,6 +188,28 @@ def test_a_receipt_stands_whatever_the_reader_did_with_the_message(site: Site) -
 
     assert sum(site.subjects().values()) == 7
     assert max(site.subjects().values()) == 1
+
+
+@pytest.mark.parametrize("limits", [(1, 35, 35), (35, 1, 1)])
+def test_after_a_change_of_the_limit_every_book_says_what_the_mailbox_holds(
+    site: Site, limits: tuple[int, ...]
+) -> None:
+    (box,) = site.boxes(1)
+    files = {0: [bytes(2_000_000)]}
+
+    said = [
+        site.deliver(
+            stage(site.staging, [(0, box)], attachments=files, message_megabytes=limit, run_id=f"manual__{run}")
+        )
+        for run, limit in enumerate(limits)
+    ]
+
+    (message,) = site.messages()
+    if message["attachments"]:
+        assert said == [{Outcome.IMPORTED: 1}, {Outcome.SKIPPED: 1}, {Outcome.SKIPPED: 1}]
+    else:
+        assert site.causes() == {(Outcome.PARTIALLY_IMPORTED, Cause.ATTACHMENT_TOO_LARGE): 3}
+    assert bool(message["attachments"]) == (limits[0] == 35)
 
 
 @pytest.mark.parametrize("how", ["504", "cut"])

@@ -248,11 +248,13 @@ def own(staging: StagingHook, **changes: Any) -> Shard:
 
 
 @pytest.mark.parametrize("which", OTHERS)
-@pytest.mark.parametrize("outcome", [Outcome.IMPORTED, Outcome.PARTIALLY_IMPORTED])
-def test_what_another_book_delivered_is_skipped(staging: Watched, which: str, outcome: Outcome) -> None:
-    shard, other = own(staging), another(staging, which)
+@pytest.mark.parametrize("lacking", [(), (Cause.ATTACHMENT_TOO_LARGE,)])
+def test_what_another_book_delivered_whole_is_skipped_whatever_this_one_would_lack(
+    staging: Watched, which: str, lacking: tuple[str, ...]
+) -> None:
+    shard, other = own(staging, causes=lacking), another(staging, which)
     intend(staging, other, 0, 6)
-    receive(staging, other, 0, 6, outcome, message="AAMk")
+    receive(staging, other, 0, 6, Outcome.IMPORTED, message="AAMk")
 
     with worklist(staging, shard) as found:
         assert known(found) == ([0], [])
@@ -271,14 +273,63 @@ def test_what_another_book_found_there_is_skipped(staging: Watched, which: str) 
         assert known(found) == ([0], [])
 
 
-def test_what_is_there_without_all_of_its_parts_is_said_to_be_so_again(staging: Watched) -> None:
-    shard, other = own(staging, causes=(Cause.ATTACHMENT_GONE,)), another(staging, "run")
-    receive(staging, other, 0, 6, Outcome.PARTIALLY_IMPORTED, message="AAMk")
+@pytest.mark.parametrize("which", OTHERS)
+@pytest.mark.parametrize("lacking", [(), (Cause.ATTACHMENT_GONE,)])
+def test_what_another_book_delivered_in_part_is_there_in_part_for_its_cause_whatever_this_one_would_lack(
+    staging: Watched, which: str, lacking: tuple[str, ...]
+) -> None:
+    shard, other = own(staging, causes=lacking), another(staging, which)
+    intend(staging, other, 0, 6)
+    receive(staging, other, 0, 6, Outcome.PARTIALLY_IMPORTED, cause=Cause.ATTACHMENT_TOO_LARGE, message="AAMk")
 
     with worklist(staging, shard) as found:
+        assert known(found) == ([0], [])
         (receipt,) = found.settled_now()
 
-    assert (receipt.outcome, receipt.cause) == (Outcome.PARTIALLY_IMPORTED, Cause.ATTACHMENT_GONE)
+    assert (receipt.delivery, receipt.item_id, receipt.mailbox) == (1, "i-6", "ann")
+    assert (receipt.outcome, receipt.message) == (Outcome.PARTIALLY_IMPORTED, "AAMk")
+    assert receipt.cause == Cause.ATTACHMENT_TOO_LARGE
+
+
+def test_of_several_books_the_first_says_what_is_there_in_whatever_order_they_are_found(staging: Watched) -> None:
+    boxes = ["ann", "bob"]
+    shard = book(staging, [row(6, box) for box in boxes])
+    books = [book(staging, [row(6, box) for box in boxes], run_id=run_id) for run_id in ("manual_1", "manual_2")]
+    for other, (anns, bobs) in zip(books, [(1, 2), (2, 1)], strict=True):
+        for number, (box, at) in enumerate(zip(boxes, (anns, bobs), strict=True)):
+            said = {"mailbox": box, "at": at, "cause": f"c{at}", "message": f"M{at}"}
+            receive(staging, other, number, 6, Outcome.PARTIALLY_IMPORTED, **said)
+
+    with worklist(staging, shard) as found:
+        receipts = list(found.settled_now())
+
+    assert [(each.mailbox, each.cause, each.message) for each in receipts] == [("ann", "c1", "M1"), ("bob", "c1", "M1")]
+
+
+@pytest.mark.parametrize(
+    ("delivered", "said"),
+    [
+        ((Outcome.IMPORTED, None), (Outcome.SKIPPED, Cause.ALREADY_THERE)),
+        (
+            (Outcome.PARTIALLY_IMPORTED, Cause.ATTACHMENT_TOO_LARGE),
+            (Outcome.PARTIALLY_IMPORTED, Cause.ATTACHMENT_TOO_LARGE),
+        ),
+    ],
+)
+def test_a_book_says_on_what_another_said_again(
+    staging: Watched, delivered: tuple[Outcome, str | None], said: tuple[Outcome, str]
+) -> None:
+    first = book(staging, [row(6)])
+    second = book(staging, [row(6, causes=(Cause.ATTACHMENT_GONE,))], window=ACROSS)
+    third = book(staging, [row(6, causes=(Cause.ATTACHMENT_GONE,))], window=NEXT)  # shares nothing with the first
+    receive(staging, first, 0, 6, delivered[0], cause=delivered[1], message="AAMk")
+    with worklist(staging, second) as found:
+        staging.write_lines(segment_stem(receipts_stem(second.deliveries.name), "b", 1), found.settled_now())
+
+    with worklist(staging, third) as found:
+        (receipt,) = found.settled_now()
+
+    assert (receipt.outcome, receipt.cause, receipt.message) == (*said, "AAMk")
 
 
 @pytest.mark.parametrize("which", OTHERS)
@@ -428,7 +479,7 @@ def test_an_answer_in_one_book_is_none_in_another(staging: Watched) -> None:
 def test_what_the_mapping_judged_needs_no_mailbox_and_one_receipt(
     staging: Watched, judgement: tuple[Outcome, str]
 ) -> None:
-    shard = book(staging, [row(6), row(6, settled=judgement)])
+    shard = book(staging, [row(6), row(6, settled=judgement, causes=(Cause.ATTACHMENT_GONE,))])
 
     with worklist(staging, shard) as found:
         assert known(found) == ([0], [])

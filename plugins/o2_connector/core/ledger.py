@@ -16,7 +16,7 @@ import msgspec
 
 from o2_connector.core.errors import IntegrityError
 from o2_connector.core.manifest import StagedObject
-from o2_connector.core.outcomes import Outcome, Rule
+from o2_connector.core.outcomes import Cause, Outcome, Rule
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,8 +133,12 @@ def receipt_of(
     message: str | None = None,
     doubtful: bool = False,
 ) -> Receipt:
-    """Make the receipt of a delivery; an item that is there without all of its parts stays partial."""
-    if row.causes and not row.settled and outcome is not Outcome.FAILED:
+    """Make the receipt of a delivery that Graph was asked for; one without all of the item's parts is partial.
+
+    What the message lacks is what the row says of it. Where the item was found in the mailbox, and no receipt says who
+    put it there, that is a guess: a run with another limit for messages may have, and the book cannot know.
+    """
+    if row.causes and outcome is not Outcome.FAILED:
         outcome, cause = Outcome.PARTIALLY_IMPORTED, "; ".join(row.causes)
     return Receipt(
         delivery=number,
@@ -146,6 +150,17 @@ def receipt_of(
         message=message,
         doubtful=doubtful,
     )
+
+
+def said_again(receipt: Receipt) -> tuple[Outcome, str | None]:
+    """Return outcome and cause of a delivery that another book's receipt settles.
+
+    What is there is what that one says was delivered, whatever this book's row would have brought: the two runs may
+    have had different limits for messages. Books that follow each other say it on.
+    """
+    if receipt.outcome is Outcome.PARTIALLY_IMPORTED:
+        return receipt.outcome, receipt.cause
+    return Outcome.SKIPPED, Cause.ALREADY_THERE
 
 
 def outranks(receipt: Receipt, outcome: Outcome, at: int) -> bool:

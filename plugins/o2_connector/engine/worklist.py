@@ -2,7 +2,8 @@
 
 What decides is, for each delivery, read from every run over every window that an item can share with this one:
 
-- A receipt stands: what was delivered is not delivered again, wherever its reader has moved it since. A failure is no
+- A receipt stands: what was delivered is not delivered again, wherever its reader has moved it since. Another book's
+  says what is there, whole or in part; of several the first, for it is the one that the others repeat. A failure is no
   such receipt; the delivery is open again.
 - An intent that its own journal gave no receipt for is in doubt: the mailbox is asked before anything is sent. Only the
   same journal's receipt answers it, for a journal intends a delivery once and its receipt comes later, while the order
@@ -32,7 +33,7 @@ import msgspec
 
 from o2_connector.core.errors import IntegrityError
 from o2_connector.core.layout import WINDOWS, Segment, bucket_of, receipts_stem, runs_stem, segment_of
-from o2_connector.core.ledger import Delivery, Intent, Receipt, read_delivery, read_packs, receipt_of
+from o2_connector.core.ledger import Delivery, Intent, Receipt, read_delivery, read_packs, said_again
 from o2_connector.core.manifest import Shard
 from o2_connector.core.outcomes import Cause, Outcome
 from o2_connector.core.window import Window
@@ -129,6 +130,7 @@ class Worklist:
         self._states = bytearray()
         self._spans: dict[str, range] = {}
         self._keyed: set[str] = set()
+        self._said: dict[tuple[Outcome, str | None], int] = {}  # a few, of however many
         self.packs = read_packs(book.readline())
         self._read(shard)
         scratch.execute("PRAGMA journal_mode = OFF")
@@ -137,7 +139,7 @@ class Worklist:
         for table, name in (("items", "item_id"), ("keys", "key")):
             columns = f"mailbox, {name}, number"
             scratch.execute(f"CREATE TABLE {table} ({columns}, PRIMARY KEY ({columns})) WITHOUT ROWID")
-        scratch.execute("CREATE TABLE elsewhere (number INTEGER PRIMARY KEY, message)")
+        scratch.execute("CREATE TABLE elsewhere (number INTEGER PRIMARY KEY, at, said, message)")
 
     @property
     def total(self) -> int:
@@ -182,15 +184,24 @@ class Worklist:
 
     def settled_now(self) -> Iterator[Receipt]:
         """Yield the receipts that the shard's own book lacks, and for which no mailbox has to be asked."""
+        said = list(self._said)
+        ask = "SELECT said, message FROM elsewhere WHERE number = ?"
         for number in self._numbers(range(self.total), JUDGED, ELSEWHERE):
-            row, at = self._row(number), time.time_ns() // 1_000_000
+            row, message = self._row(number), None
             if row.settled:
                 outcome, cause = row.settled
-                yield receipt_of(number, row, outcome, cause=cause, at=at)
             else:
-                ask = "SELECT message FROM elsewhere WHERE number = ?"
-                (message,) = self._scratch.execute(ask, (number,)).fetchone()
-                yield receipt_of(number, row, Outcome.SKIPPED, cause=Cause.ALREADY_THERE, message=message, at=at)
+                place, message = self._scratch.execute(ask, (number,)).fetchone()
+                outcome, cause = said[place]
+            yield Receipt(
+                delivery=number,
+                item_id=row.item_id,
+                mailbox=row.mailbox,
+                outcome=outcome,
+                at=time.time_ns() // 1_000_000,
+                cause=cause,
+                message=message,
+            )
 
     def found(self, mailbox: str, there: Mapping[str, str]) -> list[tuple[int, Delivery, str, bool]]:
         """Return what was to be done in a mailbox and is there; from now on it is settled.
@@ -234,7 +245,11 @@ class Worklist:
     def note_others(self, staging: StagingHook, journals: Iterable[Iterable[Segment]]) -> None:
         """Take in what the journals of other books say of the same items and mailboxes."""
         self._index_items()
-        note = "INSERT OR IGNORE INTO elsewhere SELECT number, ? FROM items WHERE mailbox = ? AND item_id = ?"
+        note = (
+            "INSERT INTO elsewhere SELECT number, ?, ?, ? FROM items WHERE mailbox = ? AND item_id = ?"
+            " ON CONFLICT (number) DO UPDATE SET at = excluded.at, said = excluded.said, message = excluded.message"
+            " WHERE excluded.at < at"
+        )
         for segments in journals:
             answered = bytearray()  # by the numbers of that book, however many it has
             for segment in segments:
@@ -249,7 +264,8 @@ class Worklist:
                             self._doubt_same(each)
                     elif _is_there(each):
                         answered[each.delivery] = 1
-                        there.append((each.message, each.mailbox, each.item_id))
+                        said = self._said.setdefault(said_again(each), len(self._said))
+                        there.append((each.at, said, each.message, each.mailbox, each.item_id))
                     elif each.doubtful:
                         self._doubt_same(each)
                     else:
