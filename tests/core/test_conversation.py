@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +15,10 @@ from tests.core.records import line, rendering
 KIM, ALEX = {"phone": "07700 900456", "name": "Kim Akers"}, {"phone": "+447700900123", "name": "Alex Wilber"}
 NEW_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
 CONVERSATION = conversation_of(parse_item(line()), ("+447700900123", "+447700900456"))
+
+
+def milliseconds(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
 def thread(**changes: Any) -> tuple[str, str, bytes]:
@@ -57,17 +60,34 @@ def test_the_index_has_the_header_and_one_child() -> None:
     assert datetime(1601, 1, 1, tzinfo=UTC) + timedelta(microseconds=high // 10) <= NEW_YEAR
 
 
-@given(
-    st.lists(st.integers(0, 50 * 365 * 86_400).map(lambda seconds: NEW_YEAR + timedelta(seconds=seconds)), min_size=2)
-)
-def test_children_stand_in_the_order_of_their_times(moments: list[datetime]) -> None:
-    indexes = [conversation_index(CONVERSATION, moment, "0" * 40) for moment in sorted(moments)]
+@given(st.lists(st.integers(0, 56 * 365 * 86_400), min_size=2))
+def test_children_stand_in_the_order_of_their_times(seconds: list[int]) -> None:
+    moments = [NEW_YEAR + timedelta(seconds=each) for each in sorted(seconds)]
+
+    indexes = [conversation_index(CONVERSATION, milliseconds(moment), "0" * 40) for moment in moments]
 
     assert indexes == sorted(indexes)
 
 
-@pytest.mark.parametrize("year", [1602, 1999, 2000, 2001, 2056, 2058, 9998])
-def test_any_time_has_a_child(year: int) -> None:
-    moment = datetime(year, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+def test_any_time_has_a_child_in_its_order() -> None:
+    years = [1602, 1999, 2000, 2001, 2002, 2056, 2057, 2058, 9998]
+    ends = [datetime(year, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC) for year in years]
 
-    assert len(conversation_index(CONVERSATION, moment, "f" * 40)) == 27
+    indexes = [conversation_index(CONVERSATION, milliseconds(end), "0" * 40) for end in ends]
+
+    assert {len(index) for index in indexes} == {27}
+    assert indexes == sorted(indexes)
+
+
+def test_a_child_tells_its_time_as_outlook_does() -> None:
+    # MS-OXOMSG 2.2.1.3: beyond 1.7 years the delta code is 1 and the 23 least significant bits of FILETIME are dropped.
+    moment = datetime(2026, 11, 21, 9, 30, 15, tzinfo=UTC)
+
+    index = conversation_index(CONVERSATION, milliseconds(moment), "0" * 40)
+
+    begin = int.from_bytes(index[1:6], "big") << 24
+    child = int.from_bytes(index[22:26], "big")
+    assert child >> 31 == 1
+    told = begin + ((child & 0x7FFF_FFFF) << 23)
+    sent = (moment - datetime(1601, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 10
+    assert 0 <= sent - told < 1 << 23

@@ -18,7 +18,8 @@ _SUBJECT_UNITS = 255  # of UTF-16
 _EPOCH = datetime(1601, 1, 1, tzinfo=UTC)  # of FILETIME, which counts tenths of microseconds
 # The time in every conversation's index, the 40 upper bits of 64: 1 January 2000. When a thread began is not captured.
 _BEGIN = ((datetime(2000, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1) * 10) >> 24
-_MICROSECOND = timedelta(microseconds=1)
+_TICKS = 10_000  # in a millisecond
+_SINCE = (datetime(1970, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1) * 10 - (_BEGIN << 24)
 _CACHED = 1 << 12  # conversations
 
 
@@ -45,13 +46,13 @@ def conversation_of(item: Item, numbers: tuple[str, ...]) -> Conversation:
     return _conversation(item.item_type in (ItemType.CALL, ItemType.VOICEMAIL), group, numbers)
 
 
-def conversation_index(conversation: Conversation, sent_at: datetime, key: str) -> bytes:
+def conversation_index(conversation: Conversation, sent: int, key: str) -> bytes:
     """Return a message's PidTagConversationIndex (MS-OXOMSG 2.2.1.3): the conversation's header and a child of 5 bytes.
 
+    :param sent: milliseconds since 1970, UTC.
     :param key: of the item; stands in for the random bits, so that the same item always has the same index.
     """
-    now = (sent_at - _EPOCH) // _MICROSECOND * 10
-    since = min(max(now - (_BEGIN << 24), 0), (1 << 54) - 1)
+    since = min(max(sent * _TICKS + _SINCE, 0), (1 << 54) - 1)
     near = since < 1 << 49  # 1.7 years: of finer grain then
     delta = since >> 18 if near else 1 << 31 | since >> 23
     child = delta << 8 | int(key[:2], 16)

@@ -113,7 +113,7 @@ def index_row(each: Converted, *, eml: tuple[int, int], eml_sha256: str, message
     row = IndexRow(
         item_id=each.captured.item.item_id,
         key=rendering.key,
-        sent=round(rendering.sent_at.timestamp() * 1000),
+        sent=rendering.sent,
         record=each.captured.digest,
         eml=eml,
         eml_sha256=eml_sha256,

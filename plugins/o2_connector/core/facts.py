@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from functools import lru_cache
 
 import msgspec
@@ -28,8 +28,6 @@ FIRST = 5
 
 _CACHED = 1 << 12  # threads
 _CALLS = (ItemType.CALL, ItemType.VOICEMAIL)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _STATUSES = {Status.DELIVERED: "0", Status.READ: "0", Status.FAILED: "64"}
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
@@ -81,12 +79,14 @@ def facts_on_left_out(left_out: Sequence[LeftOut]) -> Lines:
     return (f"X-O2-Not-Attached: {', '.join([each.attachment.sha256 for each in left_out])}",) if left_out else ()
 
 
-def interop_of(item: Item, parties: Sequence[Party], conversation: Conversation, sent_at: datetime) -> Lines:
+def interop_of(item: Item, parties: Sequence[Party], conversation: Conversation, sent: int) -> Lines:
     """Return the headers by which SMS Backup+ and its kin read a message back onto a phone.
 
     As SMS Backup+ writes them (HeaderGenerator.java) and reads them (MessageConverter.java); the numbers are those of
     Android's ``Telephony.TextBasedSmsColumns``, ``CallLog.Calls`` and, for MMS, OMA-MMS-ENC's message types. What only
     a phone knows, its protocol and service centre, is not there.
+
+    :param sent: milliseconds since 1970, UTC.
     """
     is_inbound = item.direction is Direction.INBOUND
     address = parties[0].number if is_inbound else "~".join([each.number for each in parties[1:]])
@@ -95,7 +95,7 @@ def interop_of(item: Item, parties: Sequence[Party], conversation: Conversation,
         f"X-smssync-datatype: {'CALLLOG' if is_call else item.item_type}",
         f"X-smssync-address: {address}",
         f"X-smssync-type: {_type(item, is_inbound)}",
-        f"X-smssync-date: {(sent_at - _EPOCH) // _MILLISECOND}",
+        f"X-smssync-date: {sent}",
     ]
     if is_call:
         headers.append(f"X-smssync-duration: {item.call.duration_seconds if item.call else 0}")

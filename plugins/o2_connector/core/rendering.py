@@ -6,7 +6,7 @@ Both forms are made from the same :class:`Rendering`, so they cannot say differe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -24,6 +24,8 @@ from o2_connector.core.wording import html_body, notes_on, plain_body, said_in
 # people. A character of the text may take twelve, in UTF-16 and escaped as HTML; one of the facts four.
 _ASIDE = 64 * 1024
 _PERSON = 2048
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _CLASSES = {ItemType.SMS: "SMS", ItemType.MMS: "MMS", ItemType.CALL: "Call", ItemType.VOICEMAIL: "Voicemail"}
 
 
@@ -33,6 +35,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     :param reference: Message-ID of the conversation's root.
     :param in_reply_to: Message-ID of the item that this one edits or deletes.
     :param sent_at: in UTC.
+    :param sent: the same in whole milliseconds since 1970.
     :param text: the body as plain text, its lines ended by line feeds.
     :param html: the same as HTML, where that shows more, or hides what is to be out of sight.
     :param facts: our own headers, in order.
@@ -46,6 +49,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     reference: str
     in_reply_to: str | None
     sent_at: datetime
+    sent: int
     sender: Address
     to: tuple[Address, ...]
     cc: tuple[Address, ...]
@@ -68,6 +72,7 @@ def render(captured: Captured, profile: Profile, missing: Mapping[File, Cause]) 
     item = captured.item
     key = item_key(item.item_id)
     sent_at = item.sent_at.astimezone(UTC)
+    sent = (sent_at - _EPOCH) // _MILLISECOND
     sender = party_of(item.from_, profile.region)
     recipients = tuple([party_of(each, profile.region) for each in item.to])
     parties = (sender, *recipients)
@@ -90,6 +95,7 @@ def render(captured: Captured, profile: Profile, missing: Mapping[File, Cause]) 
         reference=conversation.reference,
         in_reply_to=message_id(item.relates_to.item_id) if item.relates_to else None,
         sent_at=sent_at,
+        sent=sent,
         sender=sender.address,
         to=to,
         cc=cc,
@@ -97,9 +103,9 @@ def render(captured: Captured, profile: Profile, missing: Mapping[File, Cause]) 
         text=plain_body(said.text, notes, parts),
         html=html_body(said.text, notes, parts) if any(part.content_id for part in parts) else None,
         facts=facts + facts_on_left_out(left_out),
-        interop=interop_of(item, parties, conversation, sent_at),
+        interop=interop_of(item, parties, conversation, sent),
         parts=parts,
-        conversation_index=conversation_index(conversation, sent_at, key),
+        conversation_index=conversation_index(conversation, sent, key),
         message_class=f"{profile.message_class}.{_CLASSES[item.item_type]}",
         causes=tuple(dict.fromkeys(causes)),
     )
