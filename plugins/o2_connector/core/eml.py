@@ -79,7 +79,8 @@ def header_block(lines: Sequence[str]) -> str:
         return "".join([_header(*line.split(": ", 1)) for line in lines])
     if max(map(len, lines)) <= _LINE:
         return block
-    return "".join([f"{line}\r\n" if len(line) <= _LINE else _folded_header(*line.split(": ", 1)) for line in lines])
+    folded = [line if len(line) <= _LINE else _folded_header(*line.split(": ", 1))[:-2] for line in lines]
+    return "\r\n".join(folded) + "\r\n"
 
 
 def _head(rendering: Rendering) -> bytes:

@@ -76,7 +76,7 @@ def facts_of(captured: Captured, parties: Sequence[Party], said: Said) -> Lines:
 
 def facts_on_left_out(left_out: Sequence[LeftOut]) -> Lines:
     """Return the fact that says which attachments are not in the e-mail, by their SHA-256."""
-    return (f"X-O2-Not-Attached: {', '.join([each.attachment.sha256 for each in left_out])}",) if left_out else ()
+    return (f"X-O2-Not-Attached: {', '.join([each.attachment.sha256 for each in left_out])}",)
 
 
 def interop_of(item: Item, parties: Sequence[Party], conversation: Conversation, sent: int) -> Lines:

@@ -41,5 +41,5 @@ def thread_reference(parts: tuple[str, ...]) -> str:
 
 def _digest(*parts: str) -> str:
     # Each part with its length, so that no two lists of parts run together to the same bytes.
-    text = "".join(f"{len(part)}:{part}" for part in parts)
+    text = "".join([f"{len(part)}:{part}" for part in parts])
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]

@@ -36,7 +36,13 @@ File: TypeAlias = tuple[str, str, int]
 """A file at the source: attachment id, SHA-256, bytes."""
 
 
-class ItemType(StrEnum):
+class Word(StrEnum):
+    """Be the base of the contract's listed values."""
+
+    __hash__ = str.__hash__  # an enum's own is no C code, and is asked for with every item
+
+
+class ItemType(Word):
     """Tell what was captured."""
 
     SMS = "SMS"
@@ -45,20 +51,20 @@ class ItemType(StrEnum):
     VOICEMAIL = "VOICEMAIL"
 
 
-class Network(StrEnum):
+class Network(Word):
     """Tell which network captured it."""
 
     O2 = "O2"
 
 
-class Direction(StrEnum):
+class Direction(Word):
     """Tell which way it went, seen from the organisation's phone."""
 
     INBOUND = "INBOUND"
     OUTBOUND = "OUTBOUND"
 
 
-class Status(StrEnum):
+class Status(Word):
     """Tell what became of it."""
 
     SENT = "SENT"
@@ -70,7 +76,7 @@ class Status(StrEnum):
     REJECTED = "REJECTED"
 
 
-class Action(StrEnum):
+class Action(Word):
     """Tell what an item does to the one that it relates to."""
 
     EDIT = "EDIT"

@@ -18,7 +18,7 @@ from o2_connector.core.items import Captured, File, ItemType
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.parties import Address, party_of, to_and_cc
 from o2_connector.core.parts import LeftOut, Part, parts_of
-from o2_connector.core.wording import html_body, notes_on, plain_body, said_in
+from o2_connector.core.wording import Said, html_body, notes_on, plain_body, said_in
 
 # Bytes of a message's limit that are kept for what it has beside text, facts and attachments, and for each of its
 # people. A character of the text may take twelve, in UTF-16 and escaped as HTML; one of the facts four.
@@ -86,9 +86,7 @@ def render(captured: Captured, profile: Profile, missing: Mapping[File, Cause]) 
         aside = _ASIDE + _PERSON * len(parties) + 4 * sum(map(len, facts)) + 12 * len(said.text or "")
         parts, left_out = parts_of(item, key, profile.message_bytes - aside, missing)
     notes = notes_on(captured, said, parties, left_out)
-    causes = [each.cause for each in left_out]
-    if said.cut_from:
-        causes.append(Cause.TEXT_TOO_LONG)
+    has_inline = bool(parts) and any(part.content_id for part in parts)
     return Rendering(
         key=key,
         message_id=f"<{key}@{DOMAIN}>",
@@ -101,11 +99,18 @@ def render(captured: Captured, profile: Profile, missing: Mapping[File, Cause]) 
         cc=cc,
         subject=conversation.subject,
         text=plain_body(said.text, notes, parts),
-        html=html_body(said.text, notes, parts) if any(part.content_id for part in parts) else None,
-        facts=facts + facts_on_left_out(left_out),
+        html=html_body(said.text, notes, parts) if has_inline else None,
+        facts=facts + facts_on_left_out(left_out) if left_out else facts,
         interop=interop_of(item, parties, conversation, sent),
         parts=parts,
         conversation_index=conversation_index(conversation, sent, key),
         message_class=f"{profile.message_class}.{_CLASSES[item.item_type]}",
-        causes=tuple(dict.fromkeys(causes)),
+        causes=_causes(said, left_out) if left_out or said.cut_from else (),
     )
+
+
+def _causes(said: Said, left_out: tuple[LeftOut, ...]) -> tuple[Cause, ...]:
+    causes = [each.cause for each in left_out]
+    if said.cut_from:
+        causes.append(Cause.TEXT_TOO_LONG)
+    return tuple(dict.fromkeys(causes))
