@@ -203,7 +203,7 @@ def show_book(counts: dict[str, Any], screen: Screen) -> None:
     entry(1, "parked", "parked", "converted, and nobody in them has a mailbox yet")
     entry(0, "deliveries to mailboxes", "available_for_import", "an item goes to each participant's mailbox")
     entry(1, "imported", "imported")
-    entry(1, "imported in part", "partially_imported", "an attachment could not be had")
+    entry(1, "imported in part", "partially_imported", "an attachment is gone, or too large for a message")
     entry(1, "skipped", "skipped", "were there already")
     entry(1, "failed", "failed", "each is named in the report")
     balanced = counts.get("balanced") is True
