@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,3 +83,21 @@ def test_no_golden_file_is_left_without_its_item() -> None:
     outputs |= {path.name.removesuffix(".graph.json") for path in HERE.glob("*.graph.json")}
 
     assert outputs == set(SHAPES)
+
+
+def test_another_process_in_another_zone_and_locale_makes_the_same_bytes() -> None:
+    script = "import sys; sys.path[:0] = sys.argv[1:]; from tests.golden.test_golden import digest; print(digest())"
+    command = [sys.executable, "-c", script, str(HERE.parents[1]), str(HERE.parents[1] / "plugins")]
+    elsewhere = {"TZ": "Pacific/Apia", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "7", "PYTHONUTF8": "0"}
+
+    told = subprocess.run(command, env={**os.environ, **elsewhere}, capture_output=True, text=True, check=True)
+
+    assert told.stdout.strip() == digest()
+
+
+def digest() -> str:
+    """Return one digest of all shapes' e-mails and Graph messages."""
+    renderings = [convert(shape).rendering for shape in SHAPES]
+    emls = b"".join(b"".join(eml_chunks(each, open_part)) for each in renderings)
+    messages = json.dumps([graph_message(each) for each in renderings]).encode()
+    return hashlib.sha256(emls + messages).hexdigest()
