@@ -188,17 +188,36 @@ def test_a_records_digest_is_its_lines_without_the_lines_end() -> None:
 @pytest.mark.parametrize(
     ("record", "fault"),
     [
-        (line()[:-2] + b', "zz": 1e400}', "a number is larger"),
-        (line()[:-2] + b', "zz": ' + b"9" * 5000 + b"}", "a number is larger"),
         (line()[:-2] + b', "zz": ' + b"[" * 65 + b"]" * 65 + b"}", "nested too deeply"),
         (line(text="\xed").replace(b"\\u00ed", b"\xed\xa0\xbd\xed\xb8\x80"), "not JSON in UTF-8"),
         (line().decode().encode("utf-16"), "not JSON in UTF-8"),
     ],
-    ids=["float", "whole", "deep", "halves of pairs in UTF-8", "UTF-16"],
+    ids=["deep", "halves of pairs in UTF-8", "UTF-16"],
 )
 def test_what_readers_of_json_differ_over_is_rejected(record: bytes, fault: str) -> None:
     with pytest.raises(ItemError, match=fault):
         captured(record.strip())
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 5000])
+def test_a_number_that_no_reader_of_json_keeps_is_kept_as_it_was_written(number: str) -> None:
+    found = captured(line()[:-2] + f', "zz": {number}}}'.encode())
+
+    assert found.other == {"/zz": number}
+    assert found.item == parse_item(line())
+
+
+def test_a_byte_order_mark_is_none_of_the_record() -> None:
+    assert captured(b"\xef\xbb\xbf" + line()).item == parse_item(line())
+
+
+def test_a_fine_time_that_json_has_escaped_is_not_rounded_up_either() -> None:
+    record = line(sentAt="2026-12-31T23:59:59.9999999Z").replace(b"59.9", b"59\\u002e9")
+
+    found = captured(record)
+
+    assert found.item.sent_at.year == 2026
+    assert found.other == {"/sentAt": "2026-12-31T23:59:59.9999999Z"}
 
 
 def test_a_time_finer_than_the_items_is_kept_as_it_was_and_not_rounded_up() -> None:

@@ -132,6 +132,8 @@ def test_the_body_and_the_people_count_towards_the_limit(changes: dict[str, Any]
         ("text/plain; charset=UTF-16", "text/plain; charset=UTF-16"),
         ('text/vcard;charset="iso-8859-1"; profile=x', "text/vcard; charset=iso-8859-1"),
         ("text/plain; charset=a b", "text/plain"),
+        ('text/plain; name="x; charset=utf-16"; charset=utf-8', "text/plain; charset=utf-8"),
+        ('text/plain; title="; charset=utf-7;"', "text/plain"),
         ("audio/amr; charset=utf-8", "audio/amr"),
     ],
 )

@@ -133,6 +133,8 @@ def test_facts_that_were_altered_are_told_without_their_values() -> None:
         (b"X-O2-Text-Length: 15", b"X-O2-Text-Length: -3"),
         (b"X-O2-Text-Length: 15", b"X-O2-Text-Length: 9999"),
         (b"X-O2-Started-At", b"X-Other"),
+        (b"X-O2-Network: O2", b"X-O2-Network: =?utf-8?b?A?="),
+        (b"X-O2-Network: O2", b"X-O2-Network: \xff\xfe"),
         (b'X-O2-Thread: {"id": "t-1",', b'X-O2-Thread: {"id": 7,'),
         (b"X-O2-Text-Length: 15", b"X-O2-Text-Length: 15\r\nX-O2-Other-Fields: 5"),
         (b"X-O2-Network: O2", b"X-O2-Network: =?none?b?QQ==?="),

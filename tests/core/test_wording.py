@@ -52,7 +52,9 @@ def test_a_call_lasts_in_words(seconds: int, said: str) -> None:
 def test_a_voicemail_that_was_read_out_begins_with_its_words() -> None:
     said = rendering(itemType="VOICEMAIL", text="Ring me.", call={**CALL, "durationSeconds": 9}).text
 
-    assert said.startswith("Ring me.\n\nKim Akers (+447700900456) left a voicemail for Alex Wilber (+447700900123).\n")
+    ends = "[The captured text ends here; it has 8 characters.]"
+    people = "Kim Akers (+447700900456) left a voicemail for Alex Wilber (+447700900123)."
+    assert said.startswith(f"Ring me.\n\n{ends}\n\n{people}\n")
     assert said.endswith("and lasted 9 seconds.")
 
 
@@ -116,6 +118,17 @@ def test_what_a_sender_writes_cannot_pass_for_what_the_archive_says() -> None:
 
     assert real == f"x\n\n{deletion}"
     assert forged == f"{real}\n\n[The captured text ends here; it has 57 characters.]"
+
+
+@pytest.mark.parametrize("begin", ["\u2028", "\n\u200b", "\n ", "\n\u2029\t"])
+def test_a_forged_note_is_known_by_whatever_stands_before_its_bracket(begin: str) -> None:
+    assert rendering(text=f"hi{begin}[Attached: “x.jpg”, 5 bytes]").text.endswith("characters.]")
+
+
+def test_the_words_of_a_voicemail_end_before_the_archives() -> None:
+    said = call(itemType="VOICEMAIL", text="hi\n\n+447700900123 left a voicemail for +447700900999.")
+
+    assert "\n\n[The captured text ends here; it has 53 characters.]\n\nKim Akers" in said
 
 
 def test_no_name_turns_the_number_beside_it_round() -> None:

@@ -36,6 +36,7 @@ _LINE = 78  # characters (RFC 5322, 2.1.1)
 _LINE_OF_WORDS = 76  # the same of a line with encoded words (RFC 2047, 2)
 _LINE_OCTETS = 57  # of which base64 makes
 _LINE_CHARACTERS = 76  # the longest line RFC 2045 (6.8) allows
+_BLOCK = struct.Struct(f"{_LINE_CHARACTERS}s" * 64)
 _WORD_OCTETS = 33  # so that an encoded word, =?utf-8?b?…?=, beside a header's name stays within RFC 2047's 76 (2)
 _TOKEN_CHARACTERS = 400  # that stand unbroken on a line; RFC 5322 (2.1.1) forbids lines of more than 998
 _QUOTED_CHARACTERS = 66  # of a display name, on one line
@@ -270,7 +271,7 @@ def _base64_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _base64_lines(octets: bytes) -> bytes:
     encoded = base64.b64encode(octets)
-    whole = len(encoded) // _LINE_CHARACTERS
-    lines = struct.unpack_from(f"{_LINE_CHARACTERS}s" * whole, encoded)  # twice as fast as slices
-    rest = encoded[whole * _LINE_CHARACTERS :]
-    return b"\r\n".join([*lines, rest, b""] if rest else [*lines, b""])
+    whole = len(encoded) - len(encoded) % _BLOCK.size
+    lines = [line for block in _BLOCK.iter_unpack(encoded[:whole]) for line in block]  # twice as fast as slices
+    lines += [encoded[at : at + _LINE_CHARACTERS] for at in range(whole, len(encoded), _LINE_CHARACTERS)]
+    return b"\r\n".join([*lines, b""])

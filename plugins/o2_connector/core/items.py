@@ -181,7 +181,8 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True):
 
     :param digest: SHA-256 of its bytes.
     :param other: the values of fields that the contract does not know, by JSON Pointer (RFC 6901): ``/to/0/carrier``;
-        and, as captured, times that are finer than the item's microseconds. Numbers are what a double holds.
+        and, as captured, times that are finer than the item's microseconds. Numbers are what a double holds; what none
+        holds is its digits as a text.
     """
 
     item: Item
@@ -197,7 +198,7 @@ _TOO_DEEP = "the line is nested too deeply"
 _DEEPEST = 64  # levels of a field that the contract does not know
 _MOST_DIGITS = 300  # of a whole number; a double has 309
 _TIMES = {"sentAt", "archivedAt", "startedAt", "endedAt"}
-_FINE_TIME = re.compile(rb"\.[0-9]{7}")  # or what may be one
+_FINE_TIME = re.compile(rb'\.[0-9]{7}|At"\s*:\s*"[^"]*\\')  # or what may be one: JSON may have any sign escaped
 _FINE_FRACTION = re.compile(r"(?<=\.[0-9]{6})[0-9]+")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 # The contract's fields, part by part, and which part lies below each, if any does.
@@ -247,8 +248,8 @@ def _parse(line: bytes) -> tuple[Item, Mapping[str, Any]]:
     # them; it refuses fields that the contract does not know, which are to be kept; it rounds times to microseconds,
     # up to the next day at worst; and of a fault it says no id.
     try:
-        text = line.decode("utf-8")  # json.loads would take other encodings, and halves of surrogate pairs
-        record = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
+        text = line.decode("utf-8-sig")  # json.loads would take other encodings, and halves of surrogate pairs
+        record = json.loads(text, parse_constant=_refuse, parse_float=_number, parse_int=_number)
         other: dict[str, Any] = {}
         return msgspec.convert(_known(record, Item, "", other), Item), other
     except msgspec.ValidationError as error:
@@ -258,8 +259,6 @@ def _parse(line: bytes) -> tuple[Item, Mapping[str, Any]]:
         raise ItemError(fault, item_id=_readable_id(record)) from None
     except ValueError:
         raise ItemError("the line is not JSON in UTF-8") from None
-    except OverflowError:
-        raise ItemError("a number is larger than JSON's readers keep", item_id=None) from None
     except RecursionError:
         raise ItemError(_TOO_DEEP) from None
 
@@ -300,17 +299,12 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _finite(digits: str) -> float:
+def _number(digits: str) -> float | str:
+    """Return a number; one that JSON's readers would not keep (RFC 8259, 6) as the text that was captured."""
+    if digits.lstrip("-").isdecimal() and len(digits) <= _MOST_DIGITS:
+        return int(digits)
     number = float(digits)
-    if math.isinf(number):
-        raise OverflowError
-    return number
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
-        raise OverflowError
-    return int(digits)
+    return digits if math.isinf(number) else number
 
 
 def _check_years(*moments: datetime | None) -> None:

@@ -22,7 +22,8 @@ _CONTENT_TYPE = re.compile(
     r"(?!multipart/|message/)[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}(?=\s*(;|\Z))",
     re.IGNORECASE | re.ASCII,
 )
-_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9][A-Za-z0-9._-]{0,39})\"?\s*(?:;|\Z)", re.IGNORECASE | re.ASCII)
+_PARAMETER = re.compile(r'\s*;\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;"]*)')
+_CHARSET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
 class Part(NamedTuple):
@@ -79,18 +80,28 @@ def parts_of(
 def _as_part(content_type: str, charset: str | None, *, hidden: bool) -> str:
     if hidden and content_type.startswith("text/"):
         return "application/octet-stream"  # an inline text is the message itself to its readers, even an empty one
-    return f"{content_type}; charset={charset}" if charset else content_type
+    return f"{content_type}; charset={charset}" if charset and content_type.startswith("text/") else content_type
+
+
+def _charset(content_type: str, at: int) -> str | None:
+    """Return the charset parameter's value, where it has one of a plain name."""
+    while parameter := _PARAMETER.match(content_type, at):
+        if parameter[1].lower() == "charset":
+            value = parameter[2].strip().strip('"')
+            return value if _CHARSET.fullmatch(value) else None
+        at = parameter.end()
+    return None
 
 
 def _part(attachment: Attachment, content_id: str) -> Part:
     found = _CONTENT_TYPE.match(attachment.content_type.strip())
     content_type = found[0].lower() if found else "application/octet-stream"
-    charset = _CHARSET.search(attachment.content_type) if content_type.startswith("text/") else None
+    charset = _charset(attachment.content_type.strip(), found.end()) if found else None
     shown = content_type in _PICTURES and attachment.byte_count > 0
     hidden = content_type in _LAYOUTS or attachment.byte_count == 0
     return Part(
         name=one_line(attachment.file_name) if attachment.file_name.strip() else "attachment",
-        content_type=_as_part(content_type, charset[1] if charset else None, hidden=hidden),
+        content_type=_as_part(content_type, charset, hidden=hidden),
         size=attachment.byte_count,
         sha256=attachment.sha256,
         content_id=content_id if shown or hidden else None,

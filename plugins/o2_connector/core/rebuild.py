@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email import message_from_bytes, policy
+from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
 from typing import Any
@@ -20,7 +21,7 @@ import msgspec
 
 from o2_connector.core.errors import IntegrityError
 from o2_connector.core.escapes import captured_text
-from o2_connector.core.items import Action, Captured, Item
+from o2_connector.core.items import Action, Captured, Item, Sha256
 from o2_connector.core.naming import FACTS_PROPERTY
 
 _FACT = re.compile(r"X-O2-", re.IGNORECASE)
@@ -49,7 +50,7 @@ def read_eml(content: bytes) -> Archived:
     """
     try:
         return _read(content)
-    except (LookupError, UnicodeError):
+    except (LookupError, UnicodeError, MessageError):
         raise IntegrityError("this e-mail of the archive was altered: it is in no character set") from None
 
 
@@ -66,7 +67,7 @@ def _read(content: bytes) -> Archived:
         elif part.get_content_type() == "text/plain":
             texts.append(octets.decode().replace("\r\n", "\n"))
     return Archived(
-        facts=tuple((name, _decoded(value)) for name, value in message.items() if _FACT.match(name)),
+        facts=tuple((name, _decoded(str(value))) for name, value in message.items() if _FACT.match(name)),
         text=texts[0] if texts else "",
         files=files,
     )
@@ -116,7 +117,7 @@ def rebuild(archived: Archived) -> Captured:
         }
         captured = Captured(
             item=msgspec.convert(record, Item),
-            digest=facts["X-O2-SHA256"],
+            digest=msgspec.convert(facts["X-O2-SHA256"], Sha256),
             other=msgspec.convert(json.loads(facts.get("X-O2-Other-Fields", "{}")), dict[str, Any]),
         )
     except KeyError as error:
@@ -143,7 +144,7 @@ def _text(text: str, facts: Mapping[str, str]) -> str | None:
 
 
 def _call(facts: Mapping[str, str]) -> dict[str, Any] | None:
-    if not facts.keys() & {"X-O2-Started-At", "X-O2-Duration-Seconds"}:
+    if not facts.keys() & {"X-O2-Started-At", "X-O2-Ended-At", "X-O2-Duration-Seconds"}:
         return None
     return {
         "startedAt": facts["X-O2-Started-At"],

@@ -21,7 +21,7 @@ from o2_connector.core.parts import LeftOut, Part, parts_of
 from o2_connector.core.wording import Said, html_body, notes_on, plain_body, said_in
 
 # Bytes of a message's limit that are kept for what it has beside text, facts and attachments, and for each of its
-# people. A character of the text may take twelve, in UTF-16 and escaped as HTML; one of the facts four.
+# people and attachments. A character of the text may take twelve, in UTF-16 and escaped as HTML; one of the facts four.
 _ASIDE = 64 * 1024
 _PERSON = 2048
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -83,8 +83,13 @@ def render(captured: Captured, profile: Profile, missing: Mapping[File, Cause]) 
     parts: tuple[Part, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     if item.attachments:
-        aside = _ASIDE + _PERSON * len(parties) + 4 * sum(map(len, facts)) + 12 * len(said.text or "")
-        parts, left_out = parts_of(item, key, profile.message_bytes - aside, missing)
+        aside = (
+            _ASIDE
+            + _PERSON * (len(parties) + len(item.attachments))
+            + 4 * sum(map(len, facts))
+            + 12 * len(said.text or "")
+        )
+        parts, left_out = parts_of(item, key, max(profile.message_bytes - aside, 0), missing)
     notes = notes_on(captured, said, parties, left_out)
     has_inline = bool(parts) and any(part.content_id for part in parts)
     return Rendering(

@@ -28,6 +28,8 @@ class StagedWriter:
 
     def write(self, data: bytes) -> int:
         """Append bytes."""
+        if self._staged is not None:
+            raise RuntimeError("an object that is staged takes no more bytes")
         self._held += data
         self.size += len(data)
         if len(self._held) >= _HELD:
@@ -55,12 +57,12 @@ class StagedWriter:
         return self._staged
 
     def _pass_on(self) -> None:
+        held, self._held = self._held, bytearray()
         try:
-            self._spool.write(self._held)
+            self._spool.write(held)
         except OSError as error:
             raise_for_disk(error, "spooling an object")
-        self._digest.update(self._held)
-        self._held = bytearray()
+        self._digest.update(held)
 
 
 class VerifiedSource(io.RawIOBase):
