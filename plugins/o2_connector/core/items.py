@@ -198,7 +198,8 @@ _TOO_DEEP = "the line is nested too deeply"
 _DEEPEST = 64  # levels of a field that the contract does not know
 _MOST_DIGITS = 300  # of a whole number; a double has 309
 _TIMES = {"sentAt", "archivedAt", "startedAt", "endedAt"}
-_FINE_TIME = re.compile(rb'\.[0-9]{7}|At"\s*:\s*"[^"]*\\')  # or what may be one: JSON may have any sign escaped
+_FINE_TIME = re.compile(rb"\.[0-9]{7}")  # or what may be one
+_ESCAPED_TIME = re.compile(rb'At"\s*:\s*"[^"]*\\')  # JSON may have any sign escaped
 _FINE_FRACTION = re.compile(r"(?<=\.[0-9]{6})[0-9]+")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 # The contract's fields, part by part, and which part lies below each, if any does.
@@ -238,7 +239,7 @@ def record_digest(line: bytes) -> str:
 
 def _parse(line: bytes) -> tuple[Item, Mapping[str, Any]]:
     try:
-        if not _FINE_TIME.search(line):
+        if not (_FINE_TIME.search(line) or (b"\\" in line and _ESCAPED_TIME.search(line))):
             return _DECODER.decode(line), _NOTHING
     except RecursionError:
         raise ItemError(_TOO_DEEP) from None
