@@ -72,7 +72,7 @@ def stage_book(staging: StagingHook, counts: Mapping[str, int], corpus: Path | N
                         item_id=item.item_id,
                         key=rendering.key,
                         mailbox=order[number],
-                        sent=round(rendering.sent_at.timestamp() * 1000),
+                        sent=rendering.sent,
                         pack=len(packs),
                         offset=offset,
                         length=pack.tell() - offset,

@@ -102,7 +102,7 @@ def stage_case(staging: StagingHook, case: Case) -> Shard:
                     item_id=f"o2-{number}",
                     key=rendering.key,
                     mailbox=mailbox,
-                    sent=round(rendering.sent_at.timestamp() * 1000),
+                    sent=rendering.sent,
                     pack=0,
                     offset=offset,
                     length=pack.tell() - offset,

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from o2_connector.core.identity import thread_key, thread_reference
-from o2_connector.core.items import Item, ItemType
+from o2_connector.core.items import Item
 
 _NAMED_IN_SUBJECT = 8  # numbers; Exchange keeps 255 characters of a subject
 _SUBJECT_UNITS = 255  # of UTF-16
@@ -43,7 +43,7 @@ def conversation_of(item: Item, numbers: tuple[str, ...]) -> Conversation:
     :param numbers: of all who took part, sorted, each once.
     """
     group = item.thread.id if item.is_group and item.thread and item.thread.id else ""
-    return _conversation(item.item_type in (ItemType.CALL, ItemType.VOICEMAIL), group, numbers)
+    return _conversation(item.is_call, group, numbers)
 
 
 def conversation_index(conversation: Conversation, sent: int, key: str) -> bytes:

@@ -27,7 +27,6 @@ FIRST = 5
 """How many of the facts, from the first, a Graph message has in headers of its own; it takes no more."""
 
 _CACHED = 1 << 12  # threads
-_CALLS = (ItemType.CALL, ItemType.VOICEMAIL)
 _STATUSES = {Status.DELIVERED: "0", Status.READ: "0", Status.FAILED: "64"}
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
@@ -90,14 +89,13 @@ def interop_of(item: Item, parties: Sequence[Party], conversation: Conversation,
     """
     is_inbound = item.direction is Direction.INBOUND
     address = parties[0].number if is_inbound else "~".join([each.number for each in parties[1:]])
-    is_call = item.item_type in _CALLS
     headers = [
-        f"X-smssync-datatype: {'CALLLOG' if is_call else item.item_type}",
+        f"X-smssync-datatype: {'CALLLOG' if item.is_call else item.item_type}",
         f"X-smssync-address: {address}",
         f"X-smssync-type: {_type(item, is_inbound)}",
         f"X-smssync-date: {sent}",
     ]
-    if is_call:
+    if item.is_call:
         headers.append(f"X-smssync-duration: {item.call.duration_seconds if item.call else 0}")
     else:
         headers += [f"X-smssync-thread: {conversation.number}", "X-smssync-read: 1"]

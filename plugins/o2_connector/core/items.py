@@ -171,6 +171,11 @@ class Item(Record, frozen=True, kw_only=True, rename="camel"):
         return (self.from_, *self.to)
 
     @property
+    def is_call(self) -> bool:
+        """Tell whether it is a call or a voicemail."""
+        return self.item_type is ItemType.CALL or self.item_type is ItemType.VOICEMAIL
+
+    @property
     def is_group(self) -> bool:
         """Tell whether more than two phones took part."""
         return len(self.to) > 1

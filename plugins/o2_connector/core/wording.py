@@ -33,7 +33,6 @@ _WHY = {
 LONGEST_TEXT = 250_000
 """Characters of a text that a message takes: as JSON they stay well below the 4 MB that Graph takes in a request."""
 
-_CALLS = (ItemType.CALL, ItemType.VOICEMAIL)
 # A bracket that is the first visible sign of a line, whatever its reader takes for the end of one
 _LIKE_A_NOTE = re.compile(r"(?:^|[\u2028\u2029])[^\w\n]*\[", re.MULTILINE)
 _AS_WRITTEN = "white-space: pre-wrap; overflow-wrap: anywhere"
@@ -101,15 +100,15 @@ def notes_on(captured: Captured, said: Said, parties: Sequence[Party], left_out:
             f"[The captured text goes on: of its {said.cut_from:,} characters {LONGEST_TEXT:,} are here."
             f"\nIt is whole in the staged record of SHA-256 {captured.digest}]"
         )
-    elif said.text and (item.item_type in _CALLS or ("[" in said.text and _LIKE_A_NOTE.search(said.text))):
+    elif said.text and (item.is_call or ("[" in said.text and _LIKE_A_NOTE.search(said.text))):
         # What its sender wrote shall not pass for what the archive adds
         notes.append(f"[The captured text ends here; it has {len(said.text):,} characters.]")
-    if item.item_type in _CALLS:
+    if item.is_call:
         notes.append(_call_in_words(item, parties))
     if item.relates_to:
         verb = "edits" if item.relates_to.action is Action.EDIT else "deletes"
         notes.append(f"[This {verb} item {item.relates_to.item_id}, which is archived as it was.]")
-    if item.status is Status.FAILED and item.item_type not in _CALLS:
+    if item.status is Status.FAILED and not item.is_call:
         notes.append("[Sending failed.]")
     if item.is_group:
         name = f" “{one_line(item.thread.name)}”" if item.thread and item.thread.name else ""
