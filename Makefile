@@ -8,12 +8,13 @@ SEED   ?= 1
 ZONE   ?= Europe/London
 DAY    ?=
 CORPUS ?=
+MAPPINGS ?= include/mappings
 
 bin     := .venv/bin
 options  = --items '$(ITEMS)' --users '$(USERS)' --seed '$(SEED)' --zone '$(ZONE)' \
            $(if $(DAY),--day '$(DAY)') $(if $(CORPUS),--corpus '$(CORPUS)')
 
-.PHONY: help demo up down test torture lint lock install bench-staging bench-import bench-convert
+.PHONY: help demo up down check-mapping test torture lint lock install bench-staging bench-import bench-convert bench-directory
 .DEFAULT_GOAL := help
 
 # Airflow starts in half the time when Python may keep its bytecode.
@@ -35,6 +36,10 @@ up: install
 ## End what `make up` started.
 down:
 	@test -x $(bin)/python || { echo "Nothing is up: nothing has been set up here."; exit 0; }; exec $(bin)/python -m demo down
+
+## Say what is not right in the mapping files, before a run does: make check-mapping [MAPPINGS=include/mappings].
+check-mapping: install
+	@PYTHONPATH=plugins exec $(bin)/python -m o2_connector.commands check-mapping '$(MAPPINGS)'
 
 ## Run every test.
 test: install
@@ -61,6 +66,10 @@ bench-import: install
 ## Measure the conversion on one core, beside the standard library's EmailMessage and MIMEText.
 bench-convert: install
 	@PYTHONPATH=plugins exec $(bin)/python -m benchmarks.converting $(if $(CORPUS),--corpus '$(CORPUS)')
+
+## Measure how the directory is asked for 10,000 addresses, beside a loop of single requests.
+bench-directory: install
+	@PYTHONPATH=plugins exec $(bin)/python -m benchmarks.directory
 
 ## Resolve requirements.txt into requirements.lock, for every Python from 3.11 to 3.14.
 lock: install

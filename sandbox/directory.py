@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -12,7 +13,9 @@ class User:
     `proxy_addresses` are spelt as Entra spells them: `SMTP:` before the primary address, `smtp:` before an alias.
     `mailbox` is what opening the mailbox meets: `ok`; `none` (unlicensed, guest or on premises: 404
     MailboxNotEnabledForRESTAPI); `full` (a create answers ErrorQuotaExceeded); `denied` (outside the application's
-    scope: 403 ErrorAccessDenied).
+    scope: 403 ErrorAccessDenied). `licensed` says whether the user has a plan of Exchange Online, `synced` whether it
+    comes from a directory on premises; neither has a say in what opening the mailbox meets. A `deleted` user is in no
+    list but that of deleted ones, and has no mailbox.
     """
 
     id: str
@@ -24,4 +27,12 @@ class User:
     business_phones: tuple[str, ...] = ()
     user_type: str = "Member"
     account_enabled: bool = True
-    mailbox: str = "ok"
+    licensed: bool = True
+    synced: bool = False
+    deleted: bool = False
+    mailbox: Literal["ok", "none", "full", "denied"] = "ok"
+
+    @property
+    def has_mailbox(self) -> bool:
+        """Tell whether there is a mailbox here."""
+        return self.mailbox != "none" and not self.deleted

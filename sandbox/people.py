@@ -7,7 +7,7 @@ import io
 import uuid
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final, Literal
 
 from sandbox.directory import User
 
@@ -32,6 +32,17 @@ _LAST_NAMES = (
     "Rossi Cohen Dubois Haddad Ivanova Jensen Kelly Lewis Moreau Novák Olsen Price Quill Reid Silva Turner Ueda Vance "
     "Wright Xu Young Ziegler Ahmed Bell"
 )
+# What opening the mailbox of a user of some kind meets; anybody else's opens.
+_MAILBOX: Final[dict[str, Literal["none", "full", "denied"]]] = {
+    "guest": "none",
+    "no mailbox": "none",
+    "on premises": "none",
+    "unlicensed": "none",
+    "closed": "none",
+    "deleted": "none",
+    "full": "full",
+    "denied": "denied",
+}
 _PLAIN = str.maketrans("ëŁâôươöéüíñāáłńśūÅūễ", "eLaouooeuinaalnsuAue")
 
 
@@ -147,7 +158,7 @@ def _kinds(users: int) -> list[str]:
     first = ["alias", "two phones", "file overrules", "no property", "other spelling", "stale row"]
     last = ["disabled", "guest", "no mailbox"]
     if users >= USERS_OF_A_LARGER_WORLD:
-        last = ["denied", "full", *last]
+        last = ["shared", "on premises", "unlicensed", "closed", "deleted", "denied", "full", *last]
     plain = ["in the file" if index % 2 else "by property" for index in range(users - len(first) - len(last))]
     return [*first, *plain, *last]
 
@@ -189,8 +200,11 @@ def _user(seed: int, index: int, kind: str) -> User:
         mobile_phone=written(our_number(index))[2],
         business_phones=(written(_number(_DRAMA_NUMBERS + index % 100))[0],) if index % 3 == 0 else (),
         user_type="Guest" if kind == "guest" else "Member",
-        account_enabled=kind != "disabled",
-        mailbox={"guest": "none", "no mailbox": "none", "full": "full", "denied": "denied"}.get(kind, "ok"),
+        account_enabled=kind not in {"disabled", "shared", "closed"},
+        licensed=kind != "shared" and _MAILBOX.get(kind) != "none",
+        synced=kind == "on premises",
+        deleted=kind == "deleted",
+        mailbox=_MAILBOX.get(kind, "ok"),
     )
 
 

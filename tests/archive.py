@@ -22,6 +22,7 @@ from o2_connector.operators.deliver import ImportToMailboxesOperator
 from o2_connector.operators.extract import ExtractOperator
 from o2_connector.operators.map import MapMailboxesOperator
 from o2_connector.operators.reconcile import ReconcileOperator
+from o2_connector.operators.replay import FindParkedOperator, ReconcileReplayOperator
 from o2_connector.operators.stage import StageToBlobOperator
 from sandbox.server import Sandbox, running
 
@@ -34,12 +35,14 @@ class Archive:
     """Hold a running sandbox, and run days against it.
 
     :param xcom: what the tasks of the last run left there, by task id, map index and key.
+    :param settings: of the operators that decide, where they are to be others than usual.
     """
 
     sandbox: Sandbox
     staging: Path
     mappings: Path
     xcom: dict[tuple[str, int, str], Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def run(self, run_id: str = "manual__1", *, start: datetime = YESTERDAY, days: float = 1, **params: Any) -> Any:
         """Run the whole line over a window; return reconcile's counts."""
@@ -56,7 +59,7 @@ class Archive:
         for number, group in enumerate(self._left("stage")):
             self._task(ConvertOperator(task_id="convert", group=group, region="GB"), run_id, settings, number)
         if converted := self._left("convert"):
-            mapping = MapMailboxesOperator(task_id="map", groups=converted, mappings=str(self.mappings), region="GB")
+            mapping = MapMailboxesOperator(task_id="map", groups=converted, **self.rules)
             for number, shard in enumerate(self._task(mapping, run_id, settings)):
                 deliver = ImportToMailboxesOperator(task_id="import", shard=shard, settle_seconds=0.1)
                 self._task(deliver, run_id, settings, number)
@@ -69,6 +72,23 @@ class Archive:
         )
         self._task(reconcile, run_id, params)
         return self.counts
+
+    def replay(self, run_id: str = "replay__1", **params: Any) -> Any:
+        """Replay what is parked; return reconcile's counts, or None when nothing waited."""
+        self.xcom.clear()
+        for number, shard in enumerate(
+            self._task(FindParkedOperator(task_id="find_parked", **self.rules), run_id, params)
+        ):
+            deliver = ImportToMailboxesOperator(task_id="import", shard=shard, settle_seconds=0.1)
+            self._task(deliver, run_id, params, number)
+        reconcile = ReconcileReplayOperator(task_id="reconcile", find_parked="find_parked", timezone=ZONE)
+        self._task(reconcile, run_id, params)
+        return self.counts if ("reconcile", -1, "return_value") in self.xcom else None
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """Return by what rules mailboxes are found."""
+        return {"mappings": str(self.mappings), "region": "GB", "timezone": ZONE, **self.settings}
 
     @property
     def counts(self) -> Any:

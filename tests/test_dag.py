@@ -163,4 +163,6 @@ def test_a_number_of_import_tasks_that_mailboxes_cannot_be_shared_out_over_is_re
 
     for tasks in (0, 65):
         with pytest.raises(ValueError, match="1 to 64"):
-            MapMailboxesOperator(task_id="map", groups=[], mappings="", region="GB", tasks=tasks)
+            MapMailboxesOperator(
+                task_id="map", groups=[], mappings="", region="GB", timezone="Europe/London", tasks=tasks
+            )

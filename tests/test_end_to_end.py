@@ -293,9 +293,8 @@ def test_a_mapping_that_contradicts_itself_stops_before_anything_is_imported(lin
         "ExternalUserId,O365UserMailbox\n+447700900555,a@example.com\n07700 900555,b@example.com\n"
     )
 
-    with pytest.raises(
-        StopError, match=r"wrong\.csv:2 and wrong\.csv:3: one number \(…555\) has 2 mailboxes"
-    ) as raised:
+    told = r"wrong\.csv:2: error: one number \(…555\) has 2 mailboxes at once: here and in wrong\.csv:3"
+    with pytest.raises(StopError, match=told) as raised:
         line.run()
 
     assert line.messages() == []
@@ -479,6 +478,7 @@ def test_two_runs_of_one_window_at_the_same_time_leave_one_copy(line: Archive) -
 def test_the_mapping_asks_no_mailbox_while_an_import_of_another_run_writes_to_it(
     line: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    line.settings["directory_hours"] = 0  # else the directory would not be asked again
     line.run()
     staging, paces, asked = StagingHook(), Paces(), threading.Event()
     probe = graph_directory.probe_mailboxes
@@ -487,7 +487,7 @@ def test_the_mapping_asks_no_mailbox_while_an_import_of_another_run_writes_to_it
         asked.set()
         return probe(graph, users)
 
-    monkeypatch.setattr("o2_connector.hooks.graph.probe_mailboxes", noted)
+    monkeypatch.setattr(graph_directory, "probe_mailboxes", noted)
 
     with ThreadPoolExecutor(1) as pool:
         with owned(staging, range(BUCKETS), paces):

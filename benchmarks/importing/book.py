@@ -16,7 +16,7 @@ from benchmarks.importing.tenant import BUCKETS
 from o2_connector.core.conversion import packed_message
 from o2_connector.core.conversion_profile import Profile
 from o2_connector.core.items import Item, captured
-from o2_connector.core.layout import converted_stem, shard_stem
+from o2_connector.core.layout import converted_stem, run_stem, shard_stem
 from o2_connector.core.ledger import Delivery, delivery_lines
 from o2_connector.core.manifest import Shard, StagedObject
 from o2_connector.core.outcomes import Rule
@@ -83,7 +83,7 @@ def stage_book(staging: StagingHook, counts: Mapping[str, int], corpus: Path | N
             packs.append(pack.staged)
         found = rows.execute("SELECT delivery FROM rows ORDER BY mailbox, sent")
         deliveries = (msgspec.json.decode(row, type=Delivery) for (row,) in found)
-        with staging.writer(shard_stem(WINDOW, RUN_ID, BUCKETS.start, BUCKETS.stop - 1), ".jsonl") as out:
+        with staging.writer(shard_stem(run_stem(WINDOW, RUN_ID), BUCKETS.start, BUCKETS.stop - 1), ".jsonl") as out:
             for line in delivery_lines(tuple(packs), deliveries):
                 out.write(line)
     return Shard(

@@ -36,7 +36,7 @@ from demo.airflow_settings import STAGING, sandbox_connections
 from o2_connector.core.conversion import packed_message
 from o2_connector.core.conversion_profile import LARGEST_MEGABYTES, Profile
 from o2_connector.core.items import captured
-from o2_connector.core.layout import attachment_object, attachment_stem, converted_stem, shard_stem
+from o2_connector.core.layout import attachment_object, attachment_stem, converted_stem, run_stem, shard_stem
 from o2_connector.core.ledger import Delivery, delivery_lines
 from o2_connector.core.manifest import Shard, StagedObject, to_xcom
 from o2_connector.core.outcomes import Rule
@@ -110,7 +110,7 @@ def stage_case(staging: StagingHook, case: Case) -> Shard:
                     rule=Rule.EMAIL,
                 )
             )
-    with staging.writer(shard_stem(WINDOW, RUN_ID, BUCKETS.start, BUCKETS.stop - 1), ".jsonl") as out:
+    with staging.writer(shard_stem(run_stem(WINDOW, RUN_ID), BUCKETS.start, BUCKETS.stop - 1), ".jsonl") as out:
         for line in delivery_lines((pack.staged,), sorted(rows, key=lambda row: (row.mailbox, row.sent))):
             out.write(line)
     return Shard(

@@ -182,6 +182,8 @@ class GraphApp:
 
     def _execute(self, call: Call, path: str) -> Answer:
         parts = call.parts
+        if parts and parts[0].lower() == "directory":
+            return entra.serve_deleted(self.tenant, call)
         if not parts or parts[0].lower() != "users":
             raise not_served(parts[0] if parts else "")
         if not outlook.is_mail(parts):

@@ -1,4 +1,4 @@
-"""Doors for tests and tools: what the mailboxes hold, what was asked of them, faults, limits, and a clean slate."""
+"""Doors for tests and tools: what the mailboxes hold and were asked, faults, limits, the users, and a clean slate."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 import msgspec
 
+from sandbox.directory import User
 from sandbox.faults import FAULTS_PATH
 from sandbox.graph.limits import Limits
 from sandbox.graph.refusals import Refused, not_served
@@ -40,6 +42,15 @@ def serve(tenant: Tenant, method: str, path: str, body: bytes) -> Answer:
             return Answer(200, _encode(_load(tenant)))
         case "GET", "/_sandbox/arrivals":
             return Answer(200, _encode(_arrivals(tenant)))
+        case "GET", "/_sandbox/users":
+            return Answer(200, _encode(list(tenant.directory.all.values())))
+        case "PUT", "/_sandbox/users":
+            put = {user.id: user for user in _users(body)}
+            tenant.change_users((tenant.directory.all | put).values())
+            return Answer(204)
+        case "DELETE", _ if path.startswith("/_sandbox/users/"):
+            tenant.change_users(_without(tenant, path.rpartition("/")[2]))
+            return Answer(204)
         case "PUT", "/_sandbox/latency":
             tenant.latency = _decode(body, Latency).seconds
             return Answer(204)
@@ -70,6 +81,24 @@ def _decode(body: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(400, "BadRequest", str(error)) from None
+
+
+def _users(body: bytes) -> list[User]:
+    """Read users as `GET /_sandbox/users` writes them; what is left out is as in the class."""
+    try:
+        users = [User(**fields) for fields in _decode(body, list[dict[str, Any]])]
+        users = msgspec.convert([asdict(user) for user in users], list[User])
+        for user in users:
+            UUID(user.id)
+    except (TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
+        raise Refused(400, "BadRequest", f"No user: {error}") from None
+    return users
+
+
+def _without(tenant: Tenant, user_id: str) -> list[User]:
+    if user_id not in tenant.directory.all:
+        raise not_served(user_id)
+    return [user for user in tenant.directory.all.values() if user.id != user_id]
 
 
 def _tally(tenant: Tenant) -> dict[str, Any]:

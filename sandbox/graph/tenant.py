@@ -17,6 +17,7 @@ from sandbox.graph.login import Application, FederatedCredential, Token, make_to
 from sandbox.graph.refusals import Refused, access_denied
 from sandbox.graph.shapes import AttachmentItem
 from sandbox.graph.store import Contents, Mailbox, StoredMessage
+from sandbox.graph.users import Users
 
 # Graph application permissions, by the names that an administrator grants (devx-content permissions.json).
 READ_MAIL = frozenset({"Mail.Read", "Mail.ReadWrite", "Mail-Advanced.ReadWrite.All"})
@@ -101,7 +102,8 @@ class Tenant:
         named_properties: int = 16_000,
         folder_items: int = 1_000_000,
     ) -> None:
-        self.users = tuple(users)
+        self._first = tuple(users)
+        self.directory = Users(self._first)
         self.tenant_id = tenant_id
         self.application = Application(
             client_id=client_id,
@@ -121,21 +123,28 @@ class Tenant:
         self.contents = Contents()
         self.uploads: dict[str, Upload] = {}
         self.tokens: dict[str, Token] = {}
-        self._by_name = {user.user_principal_name.lower(): user for user in self.users}
-        self._by_name |= {user.id.lower(): user for user in self.users}
         self.mailboxes: dict[str, Mailbox] = {}
         self.reset()
 
     def reset(self) -> None:
-        """Empty every mailbox and forget uploads, breaches and faults; tokens stay good."""
+        """Empty every mailbox, forget uploads, breaches, faults and changes of the directory; tokens stay good."""
         self.faults.clear()
         self.breaches.clear()
         self.contents.clear()
         self.uploads.clear()
         self.mailboxes.clear()
-        self.mailboxes.update(
-            {user.id: Mailbox(user, self.limits, self.breaches) for user in self.users if user.mailbox != "none"}
-        )
+        self.change_users(self._first)
+
+    def change_users(self, users: Iterable[User]) -> None:
+        """Let these be the directory's users; a mailbox of somebody who keeps one keeps what is in it."""
+        self.directory = Users(users)
+        kept = self.mailboxes.copy()
+        self.mailboxes.clear()
+        for user in self.directory.all.values():
+            if user.has_mailbox:
+                mailbox = kept.get(user.id) or Mailbox(user, self.limits, self.breaches)
+                mailbox.user = user
+                self.mailboxes[user.id] = mailbox
 
     def limit(self, limits: Limits) -> None:
         """Keep other limits from now on."""
@@ -145,7 +154,7 @@ class Tenant:
 
     def user(self, name: str) -> User | None:
         """Find a user by object id or user principal name; Graph takes no other address in this place."""
-        return self._by_name.get(name.lower())
+        return self.directory.user(name)
 
     def mailbox(self, name: str) -> Mailbox | None:
         """Find the mailbox of a user, or None when the user or the mailbox does not exist."""

@@ -8,7 +8,6 @@ import json
 from typing import Any
 
 import msgspec
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +25,7 @@ from o2_connector.core.items import File, Item, parse_item, record_digest
 from o2_connector.core.ledger import Packed
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.phones import normalise
+from o2_connector.core.tables import read_participants
 from tests.core.records import FULL, PROFILE, RECORD, line, records, texts
 
 
@@ -95,13 +95,15 @@ def test_participants_survive_their_table(people: list[tuple[str, str | None]]) 
     persons = [{"phone": phone, "email": email} for phone, email in people]
     item = msgspec.convert({**RECORD, "from": persons[0], "to": persons}, Item)
 
-    types: dict[Any, Any] = {"row": int, "phone": str, "email": str}
-    rows = io.BytesIO(PARTICIPANTS_HEAD + participant_rows(3, item))
-    table = pd.read_csv(rows, dtype=types, keep_default_na=False)
+    found = read_participants([(7, PARTICIPANTS_HEAD + participant_rows(3, item))])
 
-    assert table["row"].tolist() == [3] * (len(people) + 1)
-    assert table["email"].tolist()[1:] == [one_line((email or "").strip()) for _, email in people]
-    assert [normalise(phone, "GB") for phone in table["phone"]][1:] == [normalise(phone, "GB") for phone, _ in people]
+    table = found.table
+    emails = [found.emails[place] for place in table["email"]]
+    phones = [found.phones[place] for place in table["phone"]]
+    assert table["row"].tolist() == [7 + 3] * (len(people) + 1)
+    assert emails[1:] == [one_line((email or "").strip()) for _, email in people]
+    assert [normalise(phone, "GB") for phone in phones][1:] == [normalise(phone, "GB") for phone, _ in people]
+    assert table["side"].tolist() == [False] + [True] * len(people)  # it came in
 
 
 @pytest.mark.parametrize("phone", ["NA", "nan", "null", "None", " 60777 ", "07700 900123\r", '"', "a,b", "=1"])
@@ -110,4 +112,4 @@ def test_a_sender_that_looks_like_nothing_is_a_sender(phone: str) -> None:
 
     (row, *_) = csv.reader(io.StringIO(participant_rows(0, item).decode(), newline=""))
 
-    assert row == ["0", phone.strip(), ""]
+    assert row == ["0", phone.strip(), "", "0"]

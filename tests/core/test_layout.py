@@ -24,8 +24,8 @@ def test_names_are_these() -> None:
     assert layout.raw_stem(WINDOW, "b1") == f"{HOME}raw/b1."
     assert layout.converted_stem(WINDOW, "b1") == f"{HOME}converted/b1."
     assert layout.attachment_object("ab" + "0" * 62, 7).name == "attachments/ab/ab" + "0" * 62
-    assert layout.shard_stem(WINDOW, "manual__1", 4, 7).startswith(f"{HOME}runs/manual__1.")
-    assert layout.shard_stem(WINDOW, "manual__1", 4, 7).endswith("/shards/04-07.")
+    assert layout.shard_stem(layout.run_stem(WINDOW, "manual__1"), 4, 7).startswith(f"{HOME}runs/manual__1.")
+    assert layout.shard_stem(layout.run_stem(WINDOW, "manual__1"), 4, 7).endswith("/shards/04-07.")
     assert layout.receipts_stem("a/shards/04-07.abc.jsonl") == "a/shards/04-07.abc/receipts."
     assert layout.intents_stem("a/shards/04-07.abc.jsonl") == "a/shards/04-07.abc/intents."
     assert layout.segment_stem("a/intents.", "5f", 3) == "a/intents.5f.000003."
@@ -38,13 +38,14 @@ def test_a_mailbox_is_in_the_same_bucket_for_ever() -> None:
 
 @pytest.mark.parametrize("tasks", range(1, 65))
 def test_any_number_of_tasks_takes_every_bucket_once(tasks: int) -> None:
-    ranges = [layout.bucket_range(number, tasks) for number in range(tasks)]
+    ranges = layout.bucket_ranges(tasks)
 
+    assert len(ranges) == tasks
     assert [bucket for first, last in ranges for bucket in range(first, last + 1)] == list(range(64))
 
 
 def test_a_segment_is_known_by_its_name() -> None:
-    deliveries = f"{layout.shard_stem(WINDOW, 'manual__1', 4, 7)}{'a' * 64}.jsonl"
+    deliveries = f"{layout.shard_stem(layout.run_stem(WINDOW, 'manual__1'), 4, 7)}{'a' * 64}.jsonl"
     name = f"{layout.segment_stem(layout.intents_stem(deliveries), '5f', 3)}{'b' * 64}.jsonl"
 
     segment = layout.segment_of(name)
@@ -55,7 +56,7 @@ def test_a_segment_is_known_by_its_name() -> None:
 
 
 def test_what_is_no_segment_is_not_taken_for_one() -> None:
-    deliveries = f"{layout.shard_stem(WINDOW, 'manual__1', 4, 7)}{'a' * 64}.jsonl"
+    deliveries = f"{layout.shard_stem(layout.run_stem(WINDOW, 'manual__1'), 4, 7)}{'a' * 64}.jsonl"
 
     for name in (deliveries, layout.receipts_stem(deliveries), f"{layout.run_stem(WINDOW, 'r')}report.{'b' * 64}.json"):
         assert layout.segment_of(name) is None

@@ -136,13 +136,14 @@ def test_the_sums_count_what_counts_for_each_delivery_in_whatever_order_it_is_fo
     ]
 
     for order in itertools.permutations(receipts):
-        counts, troubled = sum_up(order, 4)
+        counts, troubled, known = sum_up(order, 4)
         assert {outcome: count for outcome, count in counts.items() if count} == {
             Outcome.IMPORTED: 1,
             Outcome.PARTIALLY_IMPORTED: 1,
             Outcome.FAILED: 1,
         }
         assert troubled == [receipts[3], receipts[2]]
+        assert [bool(each) for each in known] == [True, True, True, False]
 
 
 @given(st.lists(st.builds(receipt, st.integers(0, 3), st.sampled_from(Outcome), st.integers(0, 3))))
@@ -151,9 +152,10 @@ def test_the_sums_are_those_of_the_latest_receipts(receipts: list[Receipt]) -> N
     for each in sorted(receipts, key=lambda each: (each.outcome is not Outcome.FAILED, each.at)):  # a stable order
         latest[each.delivery] = each
 
-    counts, troubled = sum_up(receipts, 4)
+    counts, troubled, known = sum_up(receipts, 4)
 
     assert +counts == Counter(each.outcome for each in latest.values())
+    assert {number for number, state in enumerate(known) if state} == latest.keys()
     assert troubled == [
         each for _, each in sorted(latest.items()) if each.outcome in (Outcome.FAILED, Outcome.PARTIALLY_IMPORTED)
     ]

@@ -2,17 +2,77 @@
 
 from __future__ import annotations
 
+import random
 import re
+from collections.abc import Iterator
 
 import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from phonenumbers import PhoneMetadata, PhoneNumberFormat, PhoneNumberType
 
 from o2_connector.core.errors import StopError
-from o2_connector.core.phones import masked, normalise
+from o2_connector.core.phones import PhoneKind, _parsed, kind_of, masked, normalise, normalise_each
 
 ALEX = "+447700900123"
+REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
+COUNTRY_CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
+# What most numbers are written like.
+PLAIN = [
+    "+447700900123",
+    "447700900123",
+    "07700 900123",
+    "07700900123",
+    "0044 7700 900123",
+    "+44 7700 900123",
+    "+44 (0)7700 900123",
+]
+
+
+@pytest.fixture
+def parsings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what the library is asked to parse from now on."""
+    parse, asked = phonenumbers.parse, []
+
+    def noted(phone: str, region: str) -> phonenumbers.PhoneNumber:
+        asked.append(phone)
+        return parse(phone, region)
+
+    monkeypatch.setattr(phonenumbers, "parse", noted)
+    _parsed.cache_clear()
+    return asked
+
+
+def forms(number: phonenumbers.PhoneNumber, region: str) -> Iterator[str]:
+    """Yield the ways that a number is written in, seen from a region."""
+    code, national = number.country_code, phonenumbers.national_significant_number(number)
+    trunk = PhoneMetadata.metadata_for_region(region).national_prefix or "0"
+    yield phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
+    yield phonenumbers.format_number(number, PhoneNumberFormat.INTERNATIONAL)
+    yield phonenumbers.format_out_of_country_calling_number(number, region)
+    yield f"+{code}{national}"
+    yield f"{code}{national}"
+    yield f"00{code}{national}"
+    yield f"+{code} ({trunk}){national}"
+    yield f"{code}{trunk}{national}"
+    yield f"{trunk}{national}"
+    yield national
+
+
+def alterations(written: str, chance: random.Random) -> Iterator[str]:
+    """Yield a spelling, and others that differ from it by a digit."""
+    place = chance.randrange(len(written))
+    yield written
+    yield written + digits(chance, 1)
+    yield written[:-1]
+    yield f"0{written}"
+    yield written[:place] + digits(chance, 1) + written[place + 1 :]
+
+
+def digits(chance: random.Random, count: int) -> str:
+    """Return so many digits."""
+    return "".join(chance.choices("0123456789", k=count))
 
 
 @pytest.mark.parametrize(
@@ -96,6 +156,7 @@ def test_a_national_number_belongs_to_the_region() -> None:
         pytest.param("alex@example.com", id="an address"),
         pytest.param("1" * 5000, id="endless"),
         pytest.param("0" * 5000, id="endless noughts"),
+        pytest.param("07700" + " " * 250 + "900123", id="two ends of a line"),
         pytest.param("20000000000", id="a country and noughts"),
     ],
 )
@@ -125,10 +186,186 @@ def test_a_number_is_the_number_of_itself(written: str) -> None:
     assert number is None or normalise(number, "GB") == number
 
 
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_number_of_any_region_is_read_as_the_library_reads_it(region: str) -> None:
+    chance = random.Random(region)
+    examples = [
+        number for kind in PhoneNumberType.values() if (number := phonenumbers.example_number_for_type(region, kind))
+    ]
+    cases = [
+        (altered, home)
+        for number in examples
+        for written in forms(number, region)
+        for altered in alterations(written, chance)
+        for home in (region, "GB", chance.choice(REGIONS))
+    ]
+
+    assert examples
+    assert [case for case in cases if normalise(*case) != _parsed(*case)] == []
+
+
+@pytest.mark.parametrize(
+    "code", [code for code in COUNTRY_CODES if phonenumbers.example_number_for_non_geo_entity(code)]
+)
+def test_a_number_of_no_region_is_read_as_the_library_reads_it(code: int) -> None:
+    chance = random.Random(code)
+    number = phonenumbers.example_number_for_non_geo_entity(code)
+    cases = [
+        (altered, home)
+        for home in ("GB", "US", "IT", chance.choice(REGIONS))
+        for written in forms(number, home)
+        for altered in alterations(written, chance)
+    ]
+
+    assert [case for case in cases if normalise(*case) != _parsed(*case)] == []
+
+
+@settings(max_examples=3000, derandomize=True, deadline=None)
+@given(
+    abroad=st.sampled_from(["", "", "+", "00", "011", "+0", "810", "++"]),
+    code=st.just("") | st.sampled_from(COUNTRY_CODES).map(str),
+    trunk=st.sampled_from(["", "0", "(0)", "00", "1", "8"]),
+    national=st.text(st.sampled_from("0123456789"), max_size=18)
+    | st.text(st.sampled_from("0123456789 ()-./+"), max_size=22),
+    region=st.sampled_from(REGIONS),
+    is_its_own=st.booleans(),
+)
+def test_any_digits_are_read_as_the_library_reads_them(
+    abroad: str, code: str, trunk: str, national: str, region: str, is_its_own: bool
+) -> None:
+    if is_its_own:
+        code = str(phonenumbers.country_code_for_region(region))
+
+    written = f"{abroad}{code}{trunk}{national}"
+
+    assert normalise(written, region) == _parsed(written, region)
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_what_a_region_dials_first_is_read_as_the_library_reads_it(region: str) -> None:
+    chance = random.Random(region)
+    metadata = PhoneMetadata.metadata_for_region(region)
+    # Every run of digits in the rule is something that it may look for at the beginning.
+    beginnings = ["", *re.findall(r"[0-9]+", metadata.national_prefix_for_parsing or "")]
+    lengths = [*metadata.general_desc.possible_length, *metadata.general_desc.possible_length_local_only]
+    code = str(metadata.country_code)
+    cases = [
+        (
+            before + (chance.choice(beginnings) + digits(chance, max(lengths) + 1))[: chance.choice(lengths) + more],
+            region,
+        )
+        for before in ("", code, f"+{code}", f"00{code}", f"{code}0", "0")
+        for more in (0, 0, 0, 1, -1, 2)
+        for _ in range(4)
+    ]
+
+    assert [case for case in cases if normalise(*case) != _parsed(*case)] == []
+
+
+@pytest.mark.parametrize("written", [*PLAIN, "7700900123", "33612345678", "07700.900.123", "(07700) 900-123"])
+def test_a_plain_number_is_read_without_the_parser(written: str, parsings: list[str]) -> None:
+    assert normalise(written, "GB") is not None
+    assert not parsings
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_an_international_number_is_read_without_the_parser(region: str, parsings: list[str]) -> None:
+    number = phonenumbers.example_number(region)
+    plain = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    spaced = phonenumbers.format_number(number, PhoneNumberFormat.INTERNATIONAL)
+
+    assert normalise(plain, "GB") == normalise(plain, region) == normalise(spaced, "GB") == plain
+    assert not parsings
+
+
+def test_what_is_not_plain_is_parsed(parsings: list[str]) -> None:
+    assert normalise("\t+44\u00a07700\u2011900123", "GB") == ALEX
+    assert len(parsings) == 1
+
+
+def test_many_plain_numbers_are_read_without_the_parser(parsings: list[str]) -> None:
+    assert normalise_each(PLAIN, "GB") == [ALEX] * len(PLAIN)
+    assert not parsings
+
+
+def test_many_spellings_are_read_in_their_order() -> None:
+    phones = [*PLAIN, "60777", "HMRC", "\t07700 900123", "020 7946 0000"]
+
+    assert normalise_each(phones, "GB") == [ALEX] * len(PLAIN) + [None, None, ALEX, "+442079460000"]
+    assert normalise_each(iter(phones), "GB") == [normalise(phone, "GB") for phone in phones]
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        *((written, PhoneKind.SUBSCRIBER) for written in PLAIN),
+        ("020 7946 0000", PhoneKind.SUBSCRIBER),
+        ("60777", PhoneKind.SHORT_CODE),
+        ("+60777", PhoneKind.SHORT_CODE),
+        ("118 118", PhoneKind.SHORT_CODE),
+        ("116123", PhoneKind.SHORT_CODE),
+        ("999", PhoneKind.SHORT_CODE),
+        ("112", PhoneKind.SHORT_CODE),
+        ("٩٩٩", PhoneKind.SHORT_CODE),
+        ("O2", PhoneKind.ALPHANUMERIC),
+        ("M&S", PhoneKind.ALPHANUMERIC),
+        ("HMRC", PhoneKind.ALPHANUMERIC),
+        (" O2 UK\n", PhoneKind.ALPHANUMERIC),
+        ("3", PhoneKind.OTHER),  # one digit is nothing that a network has
+        ("3UK", PhoneKind.ALPHANUMERIC),
+        ("Vodafone-UK", PhoneKind.ALPHANUMERIC),
+        ("Private GP", PhoneKind.ALPHANUMERIC),
+        ("Vodafone GB1", PhoneKind.OTHER),  # 12 characters
+        ("", PhoneKind.WITHHELD),
+        (" ", PhoneKind.WITHHELD),
+        ("+", PhoneKind.WITHHELD),
+        ("0", PhoneKind.WITHHELD),
+        ("000", PhoneKind.WITHHELD),
+        ("00000000", PhoneKind.WITHHELD),
+        ("-1", PhoneKind.WITHHELD),
+        ("Anonymous", PhoneKind.WITHHELD),
+        ("WITHHELD", PhoneKind.WITHHELD),
+        ("unknown", PhoneKind.WITHHELD),
+        ("<unknown>", PhoneKind.WITHHELD),
+        ("private", PhoneKind.WITHHELD),
+        ("Private number", PhoneKind.WITHHELD),
+        ("Number withheld", PhoneKind.WITHHELD),
+        ("No Caller ID", PhoneKind.WITHHELD),
+        ("anonymous@anonymous.invalid", PhoneKind.WITHHELD),
+        ("+anonymous@anonymous.invalid", PhoneKind.WITHHELD),
+        ("sip:anonymous@anonymous.invalid", PhoneKind.WITHHELD),
+        ("alex@example.com", PhoneKind.OTHER),
+        ("a@b.example", PhoneKind.OTHER),
+        ("4.47701E+11", PhoneKind.OTHER),
+        ("60777.0", PhoneKind.OTHER),
+        ("+4477009001234", PhoneKind.OTHER),
+        ("07700 900123 x4", PhoneKind.OTHER),
+        ("*100#", PhoneKind.OTHER),
+        ("#########", PhoneKind.OTHER),
+        ("HM\0RC", PhoneKind.OTHER),
+    ],
+)
+def test_a_phone_is_of_one_kind(written: str, kind: PhoneKind) -> None:
+    assert kind_of(written, "GB") is kind
+
+
+def test_three_noughts_call_the_police_where_they_do() -> None:
+    assert kind_of("000", "AU") is PhoneKind.SHORT_CODE
+
+
+@given(st.text(max_size=30) | st.text(st.sampled_from("0123456789+ ().-/"), max_size=22))
+def test_a_subscriber_is_who_has_a_number(written: str) -> None:
+    assert (kind_of(written, "GB") is PhoneKind.SUBSCRIBER) == (normalise(written, "GB") is not None)
+
+
 @pytest.mark.parametrize("region", ["UK", "gb", "", "44"])
 def test_a_region_that_is_none_stops_instead_of_making_every_number_nobodys(region: str) -> None:
     with pytest.raises(StopError, match="ISO 3166"):
         normalise("07700 900123", region)
+    with pytest.raises(StopError, match="ISO 3166"):
+        normalise_each([], region)
+    with pytest.raises(StopError, match="ISO 3166"):
+        kind_of("HMRC", region)
 
 
 def test_a_masked_number_cannot_be_dialled() -> None:

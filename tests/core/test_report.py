@@ -165,6 +165,21 @@ def test_the_same_report_is_the_same_json() -> None:
         "balanced": True,
         "contradictions": [],
         "counts": {name: getattr(COUNTS, name) for name in NUMBERS},
+        "waiting": 0,
+        "rules": {},
+        "replay": False,
         "mapping_sha256": "0" * 64,
-        "details": [{"item_id": "o2-1", "outcome": "failed", "cause": "x", "mailbox": None, "place": None}],
+        "coverage": None,
+        "changes": None,
+        "details": [
+            {
+                "item_id": "o2-1",
+                "outcome": "failed",
+                "cause": "x",
+                "mailbox": None,
+                "place": None,
+                "rule": None,
+                "since": None,
+            }
+        ],
     }

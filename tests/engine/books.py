@@ -13,7 +13,7 @@ from o2_connector.core.conversion import packed_message
 from o2_connector.core.conversion_profile import MESSAGE_MEGABYTES, Profile
 from o2_connector.core.identity import item_key
 from o2_connector.core.items import captured
-from o2_connector.core.layout import attachment_stem, converted_stem, shard_stem
+from o2_connector.core.layout import attachment_stem, converted_stem, run_stem, shard_stem
 from o2_connector.core.ledger import Delivery, delivery_lines
 from o2_connector.core.manifest import Shard
 from o2_connector.core.outcomes import Rule
@@ -99,7 +99,7 @@ def stage(
         )
         for number, mailbox in ordered
     ]
-    with staging.writer(shard_stem(window, run_id, 0, 63), ".jsonl") as out:
+    with staging.writer(shard_stem(run_stem(window, run_id), 0, 63), ".jsonl") as out:
         for part in delivery_lines((pack.staged,), deliveries):
             out.write(part)
     return Shard(

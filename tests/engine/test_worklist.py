@@ -12,7 +12,17 @@ from typing import Any
 import pytest
 
 from o2_connector.core.errors import IntegrityError
-from o2_connector.core.layout import BUCKETS, bucket_of, intents_stem, receipts_stem, segment_stem, shard_stem
+from o2_connector.core.layout import (
+    BUCKETS,
+    REPLAYS,
+    bucket_of,
+    converted_stem,
+    intents_stem,
+    receipts_stem,
+    run_stem,
+    segment_stem,
+    shard_stem,
+)
 from o2_connector.core.ledger import Delivery, Intent, Receipt, delivery_lines
 from o2_connector.core.manifest import Shard, StagedObject
 from o2_connector.core.outcomes import Cause, Outcome, Rule
@@ -24,7 +34,6 @@ DAY = Window(start=datetime(2026, 11, 21, tzinfo=UTC), end=datetime(2026, 11, 22
 HALF = timedelta(hours=12)
 ACROSS = Window(start=DAY.start + HALF, end=DAY.end + HALF)  # made by hand: it shares half a day
 NEXT = Window(start=DAY.end, end=DAY.end + timedelta(days=1))
-PACKS = (StagedObject(name="p", sha256="0" * 64, size=1),)
 
 
 class Watched(StagingHook):
@@ -49,6 +58,11 @@ def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
     connection = {"conn_type": "fs", "extra": {"path": str(tmp_path / "staging")}}
     monkeypatch.setenv("AIRFLOW_CONN_O2_STAGING", json.dumps(connection))
     return Watched()
+
+
+def packs_of(window: Window) -> tuple[StagedObject, ...]:
+    name = f"{converted_stem(window, 'b1')}messages.{'0' * 64}.jsonl"
+    return (StagedObject(name=name, sha256="0" * 64, size=1),)
 
 
 def row(item: int, mailbox: str = "ann", **changes: Any) -> Delivery:
@@ -76,8 +90,8 @@ def book(
     buckets: tuple[int, int] = (0, BUCKETS - 1),
 ) -> Shard:
     """Stage deliveries, in this order."""
-    with staging.writer(shard_stem(window, run_id, *buckets), ".jsonl") as out:
-        for line in delivery_lines(PACKS, rows):
+    with staging.writer(shard_stem(run_stem(window, run_id), *buckets), ".jsonl") as out:
+        for line in delivery_lines(packs_of(window), rows):
             out.write(line)
     return Shard(
         window=window, first=buckets[0], last=buckets[1], mailboxes=1, count=1, deliveries=out.staged, dry_run=False
@@ -118,7 +132,7 @@ def test_what_nobody_ever_tried_is_open_mailbox_by_mailbox_oldest_first(staging:
         todos = list(found.mailboxes())
         cyds = found.open_rows("cyd", -1, 10)
 
-    assert found.packs == PACKS
+    assert found.packs == packs_of(DAY)
     assert (found.total, found.open, found.doubtful) == (5, 5, 0)
     assert [(each.mailbox, each.open, each.doubtful) for each in todos] == [("ann", 2, 0), ("bob", 1, 0), ("cyd", 2, 0)]
     assert [(each.first_sent, each.last_sent) for each in todos] == [(3000, 5000), (5000, 5000), (1000, 9000)]
@@ -539,3 +553,43 @@ def test_what_is_settled_is_not_found_again(staging: Watched) -> None:
 
     with worklist(staging, shard) as found:
         assert found.found("ann", {"k-0": "A"}) == []
+
+
+def test_packs_that_lie_in_no_window_are_refused(staging: Watched) -> None:
+    with staging.writer(shard_stem(run_stem(DAY, "scheduled"), 0, BUCKETS - 1), ".jsonl") as out:
+        for line in delivery_lines((StagedObject(name="p", sha256="0" * 64, size=1),), [row(1)]):
+            out.write(line)
+    shard = Shard(window=DAY, first=0, last=63, mailboxes=1, count=1, deliveries=out.staged, dry_run=False)
+
+    with pytest.raises(IntegrityError, match="lies in no window"), worklist(staging, shard):
+        pass
+
+
+def test_a_replays_book_counts_for_every_window_that_its_span_covers(staging: Watched) -> None:
+    week = Window(start=DAY.start - timedelta(days=5), end=DAY.end + timedelta(days=1))
+    with staging.writer(shard_stem(run_stem(week, "replay", REPLAYS), 0, BUCKETS - 1), ".jsonl") as out:
+        for line in delivery_lines(packs_of(DAY), [row(6)]):
+            out.write(line)
+    replay = Shard(window=week, first=0, last=63, mailboxes=1, count=1, deliveries=out.staged, dry_run=False)
+    receive(staging, replay, 0, 6, Outcome.IMPORTED)
+
+    with worklist(staging, own(staging)) as found:
+        assert known(found) == ([0], [])
+
+
+def test_a_replay_knows_what_the_runs_of_its_packs_windows_delivered_and_reads_no_others(staging: Watched) -> None:
+    day = DAY.start - timedelta(days=9)
+    far = Window(start=day, end=day + timedelta(days=1))
+    receive(staging, book(staging, [row(5)], window=far), 0, 5, Outcome.IMPORTED)
+    receive(staging, book(staging, [row(6)]), 0, 6, Outcome.IMPORTED)
+    span = Window(start=far.start, end=DAY.end)
+    with staging.writer(shard_stem(run_stem(span, "replay", REPLAYS), 0, BUCKETS - 1), ".jsonl") as out:
+        for line in delivery_lines(packs_of(DAY), [row(6), row(7)]):
+            out.write(line)
+    replay = Shard(window=span, first=0, last=63, mailboxes=1, count=2, deliveries=out.staged, dry_run=False)
+    staging.listed.clear()
+
+    with worklist(staging, replay) as found:
+        assert known(found) == ([1], [])
+
+    assert not [name for name in (*staging.listed, *staging.opened) if far.name in name]

@@ -116,7 +116,7 @@ def test_nothing_personal_and_no_token_is_said(
     sms = message(subject="SMS with +44 7700 900123")
 
     with pytest.raises(StopError) as directory:
-        graph_hook.find_mailboxes(addresses)
+        graph_hook.find_mailboxes(addresses, asked=0)
     with pytest.raises(ItemError) as item:
         create_large(graph_hook.graph, BOX, FOLDER, sms, [])
     with pytest.raises(RetryError) as lost:

@@ -38,6 +38,7 @@ GUEST = User(
     mail="guest@example.org",
     display_name="Guest",
     user_type="Guest",
+    licensed=False,
     mailbox="none",
 )
 FULL = User(

@@ -167,7 +167,7 @@ def test_a_day_is_the_same_in_every_process_and_on_every_python() -> None:
 
     day = b"\n".join(map(msgspec.json.encode, world.items_of(*A_DAY)))
 
-    assert hashlib.sha256(day).hexdigest() == "c09ef0f2a92c8194fb77d8297da060e27a99cbc8b336031f962a02b7e6a93089"
+    assert hashlib.sha256(day).hexdigest() == "10470020952d735de0c72d3095e4f4063990d27bf3a2a5a3a07e26a9b1da1316"
 
 
 def test_worlds_of_other_parameters_share_no_item_id() -> None:
@@ -364,6 +364,28 @@ def test_the_directory_has_every_kind_of_user() -> None:
     assert [user.account_enabled for user in small].count(False) == 1
     assert any(proxy.startswith("smtp:") for user in small for proxy in user.proxy_addresses)
     assert any("'" in user.user_principal_name for user in small)
+
+
+def test_a_larger_directory_has_a_user_for_every_reason_to_have_no_mailbox() -> None:
+    small, larger = World(1, 39, 5, "UTC").directory, World(1, 40, 5, "UTC").directory
+    without = [user for user in larger if user.mailbox == "none"]
+
+    told = Counter(
+        (user.user_type, user.account_enabled, user.licensed, user.synced, user.deleted, user.mail is not None)
+        for user in without
+    )
+
+    assert told == {
+        ("Guest", True, False, False, False, True): 1,
+        ("Member", True, False, False, False, False): 1,  # never had one
+        ("Member", True, False, False, False, True): 1,  # lost the licence
+        ("Member", True, False, True, False, True): 1,  # on premises
+        ("Member", False, False, False, False, True): 1,  # left
+        ("Member", True, False, False, True, True): 1,  # deleted
+    }
+    assert any(not user.account_enabled and not user.licensed and user.mailbox == "ok" for user in larger)  # shared
+    assert not any(user.synced or user.deleted for user in small)
+    assert {person.user for person in World(1, 40, 5, "UTC").people}.isdisjoint(without)
 
 
 @pytest.mark.parametrize("users", [11, 1501])

@@ -11,8 +11,8 @@ from o2_connector.core.ledger import Receipt, outranks, read_delivery
 from o2_connector.core.manifest import Shard
 from o2_connector.core.naming import ITEM_PROPERTY, UNFINISHED_CATEGORY
 from o2_connector.core.outcomes import Outcome
+from o2_connector.engine.book import receipts_of
 from o2_connector.hooks.staging import StagingHook
-from o2_connector.operators.reconcile import receipts_of
 from tests.torture.world import Sent
 
 Place = tuple[str, str]

@@ -13,14 +13,14 @@ import msgspec
 from o2_connector.core.conversion import packed_message
 from o2_connector.core.conversion_profile import Profile
 from o2_connector.core.items import captured
-from o2_connector.core.layout import attachment_stem, converted_stem, shard_stem
-from o2_connector.core.ledger import Delivery, delivery_lines
+from o2_connector.core.layout import attachment_stem, converted_stem, run_stem
+from o2_connector.core.ledger import Delivery
 from o2_connector.core.manifest import Shard, StagedObject
 from o2_connector.core.outcomes import Cause, Outcome, Rule
 from o2_connector.core.rendering import render
 from o2_connector.core.window import Window
+from o2_connector.engine.shards import share_of, write_shards
 from o2_connector.hooks.staging import StagingHook
-from o2_connector.operators.map import share_out
 from sandbox.people import other_number, our_number
 
 BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -93,22 +93,10 @@ class World:
             self._stage_pack(window, number, items[number * pack : (number + 1) * pack])
             for number in range(-(-len(items) // pack))
         )
-        shards = []
-        for (low, high), rows in sorted(share_out(_deliveries(items, pack, random), tasks).items()):
-            with self._staging.writer(shard_stem(window, run_id, low, high), ".jsonl") as out:
-                for line in delivery_lines(packs, rows):
-                    out.write(line)
-            shards.append(
-                Shard(
-                    window=window,
-                    first=low,
-                    last=high,
-                    mailboxes=len({row.mailbox for row in rows}),
-                    count=len(rows),
-                    deliveries=out.staged,
-                    dry_run=False,
-                )
-            )
+        rows = sorted(
+            _deliveries(items, pack, random), key=lambda row: (share_of(row.mailbox, tasks), row.mailbox, row.sent)
+        )
+        shards = write_shards(self._staging, run_stem(window, run_id), window, packs, rows, tasks=tasks)
         return Decision(window=window, shards=tuple(shards))
 
     def _slot(self, slot: int) -> tuple[Sent, ...]:

@@ -13,7 +13,7 @@ from o2_connector.core.conversion_profile import Profile
 from o2_connector.core.errors import ItemError
 from o2_connector.core.escapes import one_line
 from o2_connector.core.graph_message import graph_message
-from o2_connector.core.items import Captured, File, Item, captured, record_digest
+from o2_connector.core.items import Captured, Direction, File, Item, captured, record_digest
 from o2_connector.core.ledger import Packed, PackedPart
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.rendering import Rendering, render
@@ -124,18 +124,25 @@ def index_row(each: Converted, *, eml: tuple[int, int], eml_sha256: str, message
     return _ENCODER.encode(row) + b"\n"
 
 
-PARTICIPANTS_HEAD = b"row,phone,email\n"
+PARTICIPANTS_HEAD = b"row,phone,email,side\n"
 """The first line of the table of participants."""
 
 
 def participant_rows(row: int, item: Item) -> bytes:
-    """Return a line for each participant: row of the item in its batch's index, phone, e-mail property or nothing."""
-    return b"".join([b"%d,%b" % (row, _columns(each.phone, each.email)) for each in item.participants])
+    """Return a line for each participant: row of the item in its batch's index, phone, e-mail property, side.
+
+    The side is 1 for those at whose end the network captured the item: the sender of what went out, the recipients of
+    what came in. The organisation's phones are among them.
+    """
+    sent = item.direction is Direction.OUTBOUND
+    lines = [b"%d,%b,%d\n" % (row, _columns(item.from_.phone, item.from_.email), sent)]
+    lines += [b"%d,%b,%d\n" % (row, _columns(each.phone, each.email), not sent) for each in item.to]
+    return b"".join(lines)
 
 
 @lru_cache(1 << 12)
 def _columns(phone: str, email: str | None) -> bytes:
     # Any white space is a space to those who read numbers; a bare line end would break a table's row in two.
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerow((one_line(" ".join(phone.split())), one_line((email or "").strip())))
+    csv.writer(text, lineterminator="").writerow((one_line(" ".join(phone.split())), one_line((email or "").strip())))
     return text.getvalue().encode()

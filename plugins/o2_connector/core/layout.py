@@ -1,17 +1,29 @@
 """Layout: where things lie in staging.
 
 Every name ends in the digest of its bytes (the hook adds it), so a retry either finds its own bytes or writes them,
-and an object is never overwritten. Only an owner's claims have no bytes: that a name could be created says it all.
+and an object is never overwritten. Only claims (an owner's, a mapping's on a window) have no
+bytes: that a name could be created says it all.
 
     attachments/<first two digits>/<sha256>
     mappings/<sha256>.csv
+    directory/<day>/<tenant>.<time>.<sha256>.jsonl        what the directory said of addresses, when it was asked
     owners/<bucket>/<number>/…                            who may write to a bucket's mailboxes, owner by owner
+    parked/<window>/waiting.<sha256>.jsonl                items that wait for a mailbox
+    parked/<window>/gone.<sha256>.jsonl                   which of those wait no longer
+    parked/<window>/looked.<sha256>                       by which mappings the window was decided on or looked at
+    replays/<span>/runs/<run>/…                           what replays of parked items decided and did, like windows'
     windows/<window>/export/<sha256>.json                 the source's frozen list of batches
     windows/<window>/raw/<batch>.<sha256>.jsonl           a batch, byte for byte
     windows/<window>/raw/<batch>.missing.<sha256>.jsonl   attachments that could not be had
     windows/<window>/converted/<batch>.<sha256>.eml       EMLs, one after the other
     windows/<window>/converted/<batch>.<sha256>.…jsonl    index, Graph messages, participants, rejects
+    windows/<window>/runs/<run>/decision.<sha256>.json    what the mapping step decided, with all that it went by
     windows/<window>/runs/<run>/details.<sha256>.jsonl    parked items, and mapping rows that lead to no mailbox
+    windows/<window>/runs/<run>/directory.<sha256>.jsonl  what the directory said
+    windows/<window>/runs/<run>/numbers.<sha256>.jsonl    which numbers had how many items
+    windows/<window>/runs/<run>/coverage.<sha256>.json    who was silent, and who is unknown
+    windows/<window>/runs/<run>/changes.<sha256>.json     of a dry run: what another mapping would do
+    windows/<window>/runs/<run>/leaving.<sha256>.jsonl    parked items that wait no longer once it is delivered
     windows/<window>/runs/<run>/shards/<first>-<last>.<sha256>.jsonl    deliveries to the mailboxes of these buckets
     windows/<window>/runs/<run>/shards/<first>-<last>.<sha256>/intents.<journal>.<n>.<sha256>.jsonl   may have been sent
     windows/<window>/runs/<run>/shards/<first>-<last>.<sha256>/receipts.<journal>.<n>.<sha256>.jsonl what became of it
@@ -23,6 +35,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from datetime import date, datetime
 from urllib.parse import quote
 
 from o2_connector.core.manifest import StagedObject
@@ -44,6 +57,12 @@ MAPPING_STEM = "mappings/"
 WINDOWS = "windows/"
 """What the names of all windows' objects begin with."""
 
+REPLAYS = "replays/"
+"""What the names of all replays' objects begin with; a folder's name is the span of the replayed items' windows."""
+
+PARKED = "parked/"
+"""What the names of all that is said of parked items begin with."""
+
 BUCKETS = 64
 """How many fixed parts the mailboxes fall into, for ever; an import task takes a range of them.
 
@@ -51,14 +70,18 @@ Who may write to a mailbox is settled bucket by bucket, so it holds whatever the
 """
 
 
+IMPORT_TASKS = 16
+"""Over how many import tasks the mailboxes are shared out, unless somebody says otherwise."""
+
+
 def bucket_of(mailbox: str) -> int:
     """Return the bucket that a mailbox falls into, for ever."""
     return hashlib.sha256(mailbox.encode()).digest()[0] >> 2
 
 
-def bucket_range(number: int, tasks: int) -> tuple[int, int]:
-    """Return the first and the last bucket of one of so many tasks."""
-    return BUCKETS * number // tasks, BUCKETS * (number + 1) // tasks - 1
+def bucket_ranges(tasks: int) -> list[tuple[int, int]]:
+    """Return the first and the last bucket of each of so many tasks."""
+    return [(BUCKETS * number // tasks, BUCKETS * (number + 1) // tasks - 1) for number in range(tasks)]
 
 
 def window_stem(window: Window) -> str:
@@ -86,20 +109,61 @@ def converted_stem(window: Window, batch_id: str) -> str:
     return f"{window_stem(window)}converted/{_part(batch_id)}."
 
 
-def runs_stem(window: Window) -> str:
-    """Return what the names of everything that runs did over a window begin with."""
-    return f"{window_stem(window)}runs/"
+def runs_stem(window: Window, root: str = WINDOWS) -> str:
+    """Return what the names of everything that runs did over a window begin with.
+
+    :param root: :data:`WINDOWS`, or :data:`REPLAYS`.
+    """
+    return f"{root}{window.name}/runs/"
 
 
-def run_stem(window: Window, run_id: str) -> str:
+def run_stem(window: Window, run_id: str, root: str = WINDOWS) -> str:
     """Return the stem of what one run decided and did; readable, and unique even where run ids differ in one sign."""
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", run_id)[:80]
-    return f"{runs_stem(window)}{readable}.{hashlib.sha256(run_id.encode()).hexdigest()[:8]}/"
+    return f"{runs_stem(window, root)}{readable}.{hashlib.sha256(run_id.encode()).hexdigest()[:8]}/"
 
 
-def shard_stem(window: Window, run_id: str, first: int, last: int) -> str:
-    """Return the stem of the deliveries to the mailboxes of a range of buckets."""
-    return f"{run_stem(window, run_id)}shards/{first:02d}-{last:02d}."
+def shard_stem(run: str, first: int, last: int) -> str:
+    """Return the stem of the deliveries to the mailboxes of a range of buckets.
+
+    :param run: the run's stem.
+    """
+    return f"{run}shards/{first:02d}-{last:02d}."
+
+
+def window_of(name: str) -> Window | None:
+    """Return the window that an object belongs to, or None where it belongs to none."""
+    root, _, rest = name.partition("/")
+    return Window.named(rest.partition("/")[0]) if f"{root}/" in (WINDOWS, PARKED) else None
+
+
+def waiting_stem(window: str) -> str:
+    """Return the stem of items of a window that wait for a mailbox.
+
+    :param window: its name.
+    """
+    return f"{PARKED}{window}/waiting."
+
+
+def gone_stem(window: str) -> str:
+    """Return the stem of which of them wait no longer."""
+    return f"{PARKED}{window}/gone."
+
+
+def looked_name(window: str, mapping: str) -> str:
+    """Return the name by which it is said that a window was decided on, or looked at, by a mapping.
+
+    :param mapping: the digest of the frozen mapping.
+    """
+    return f"{PARKED}{window}/looked.{mapping}"
+
+
+def mapping_object(mapping: str) -> str:
+    """Return the name of a frozen mapping.
+
+    :param mapping: its digest.
+    """
+    return f"{MAPPING_STEM}{mapping}.csv"
 
 
 def receipts_stem(deliveries_name: str) -> str:
@@ -154,3 +218,19 @@ def _part(name: str) -> str:
     # ("=" is in no quoted name, so that none is another's short form).
     quoted = quote(name, safe="").replace(".", "%2E")
     return quoted if len(quoted) <= 100 else f"{quoted[:80]}={hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def directory_day(tenant: str, day: date) -> str:
+    """Return what the names of all that a tenant's directory was asked on a day begin with: a folder for each day.
+
+    :param tenant: anything that tells it from others.
+    """
+    return f"directory/{day:%Y-%m-%d}/{hashlib.sha256(tenant.encode()).hexdigest()[:8]}."
+
+
+def directory_stem(tenant: str, asked: datetime) -> str:
+    """Return the stem of what a tenant's directory said, when it was asked at a time: names sort by it.
+
+    :param asked: UTC.
+    """
+    return f"{directory_day(tenant, asked.date())}{asked:%H%M%S}."

@@ -30,6 +30,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     :param offset: bytes into that pack.
     :param length: bytes.
     :param attached: raw bytes of all its attachments.
+    :param rule: which rule gave the mailbox its copy.
+    :param place: file and line of the mapping row, where that is the rule.
     :param causes: why parts of the item are not in its message, where any are not.
     :param settled: outcome and cause, where no mailbox needs to be asked.
     """
@@ -44,6 +46,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     length: int
     attached: int = 0
     rule: Rule
+    place: str | None = None
     causes: tuple[str, ...] = ()
     settled: tuple[Outcome, str] | None = None
 
@@ -172,10 +175,11 @@ def outranks(receipt: Receipt, outcome: Outcome, at: int) -> bool:
     return (receipt.outcome is not Outcome.FAILED, receipt.at) >= (outcome is not Outcome.FAILED, at)
 
 
-def sum_up(receipts: Iterable[Receipt], count: int) -> tuple[Counter[Outcome], list[Receipt]]:
+def sum_up(receipts: Iterable[Receipt], count: int) -> tuple[Counter[Outcome], list[Receipt], bytearray]:
     """Count so many deliveries by the outcome that counts for each; nine bytes a delivery.
 
-    :returns: how many have each outcome, and the receipts of those that need a person, in the deliveries' order.
+    :returns: how many have each outcome; the receipts of those that need a person, in the deliveries' order; and for
+        each delivery a byte that is nought where it has no receipt.
     :raises IntegrityError: when there is a receipt for a delivery that is not among them.
     """
     kinds = list(Outcome)
@@ -194,4 +198,4 @@ def sum_up(receipts: Iterable[Receipt], count: int) -> tuple[Counter[Outcome], l
         else:
             troubled.pop(number, None)
     counted = Counter({kind: known.count(place) for place, kind in enumerate(kinds, start=1)})
-    return counted, [troubled[number] for number in sorted(troubled)]
+    return counted, [troubled[number] for number in sorted(troubled)], known

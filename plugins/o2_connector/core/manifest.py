@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -123,19 +124,54 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """Sum up what ``map_mailboxes`` decided (its XCom ``decision``).
+    """Sum up what was decided, and by what (the XCom ``decision`` of ``map_mailboxes`` and ``find_parked``).
 
     :param mapping: the mapping that was used, frozen.
+    :param rows: how many rows it has.
+    :param rows_used: how many of them counted for a participant.
+    :param directory: what the directory said of each address, and of each number where it was asked.
     :param items: items looked at; each has at least one delivery or is parked.
-    :param details: a line for each parked item, and for each mapping row that leads to no mailbox.
+    :param items_waiting: items that are delivered, while somebody of the organisation who took part has no mailbox yet.
+    :param details: a line for each parked or waiting item, and for each mapping row that needs a person.
+    :param numbers: which numbers had how many items.
+    :param leaving: what waits no longer when the deliveries are made, where there is any.
+    :param coverage: who was silent and who is unknown; a replay has none.
+    :param changes: of a dry run, what it would do otherwise than the window's last run.
     """
 
     window: Window
     mapping: StagedObject
+    rows: int
+    rows_used: int
+    directory: StagedObject
     items: int
     items_parked: int
+    items_waiting: int
     details: StagedObject
     shards: tuple[Shard, ...]
+    numbers: StagedObject | None = None
+    leaving: StagedObject | None = None
+    coverage: StagedObject | None = None
+    changes: StagedObject | None = None
+
+
+class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Keep a decision in staging with all that is needed to explain it, or to decide again.
+
+    :param batches: what was decided on; of a replay, none.
+    :param region: see :class:`o2_connector.engine.rules.MappingRules`, as the following.
+    :param catch_all: object id of the catch-all mailbox, where there is one.
+    """
+
+    run_id: str
+    decided_at: datetime
+    dry_run: bool
+    decision: Decision
+    batches: tuple[ConvertedBatch, ...]
+    region: str
+    zone: str
+    by_number: bool
+    catch_all: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

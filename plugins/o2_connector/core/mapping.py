@@ -2,186 +2,317 @@
 
 The order is Microsoft's (docs of the O2 Network connector): the mapping file first; where it names no valid Microsoft
 365 user, the *User's Email address* property of the item; where that is none either, the item is not imported. Here it
-is parked, by name.
+is parked, by name. Two more rules come last, where they are switched on: the directory's own numbers, and a mailbox
+that takes what nobody gets.
+
+A row of a mapping file counts for items that were sent within its period. All is done once for each spelling of a
+number, each address and each row; what a million participants cost is a few operations on columns of whole numbers.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from o2_connector.core.errors import StopError
+from o2_connector.core.directory import DirectoryEntry
 from o2_connector.core.outcomes import Cause, Rule
 from o2_connector.core.parties import is_smtp_address
-from o2_connector.core.phones import masked, normalise
+from o2_connector.core.phone_book import PhoneBook
+from o2_connector.core.phones import normalise_each
+from o2_connector.core.tables import Participants
 
-PHONE_HEADING, MAILBOX_HEADING = "ExternalUserId", "O365UserMailbox"  # Microsoft's own template
-_COLUMNS = ["number", "mailbox", "file", "line"]
-_MOST_FAULTS = 100  # in one message; the count tells of the rest
+RULES = tuple(Rule)
+"""The rules by the numbers that tables have for them: the strongest first."""
+
+CAUSES = (
+    Cause.SOFT_DELETED,
+    Cause.DISABLED,
+    Cause.UNLICENSED,
+    Cause.ON_PREMISES,
+    Cause.GUEST,
+    Cause.SEVERAL_USERS,
+    Cause.SEVERAL_HOLDERS,
+    Cause.NO_USER,
+    Cause.NO_ROW_THEN,
+    Cause.NO_ADDRESS,
+)
+"""Why a participant has no mailbox: what says most first. An item that nobody gets has the first of its causes."""
+
+NOBODY = -1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PhoneBook:
-    """Hold all mapping files as one table, one row for each number.
+class Candidates:
+    """Hold what may lead each participant to a mailbox, before the directory was asked.
 
-    :param rows: columns ``number`` (E.164), ``mailbox`` (lower case), ``file``, ``line``.
+    :param table: the participants' rows in their order: ``row`` (the item's number), ``number`` and ``email`` (places
+        in the lists below), ``book_row`` (the row of the phone book that counts at the item's time), ``side``. Where
+        there is none it is -1.
+    :param numbers: E.164, each once.
+    :param emails: lower-case addresses, each once.
+    :param out_of_time: for each number whether the phone book knows it, at whatever time.
     """
 
-    rows: pd.DataFrame
+    table: pd.DataFrame
+    book: PhoneBook
+    numbers: list[str]
+    emails: list[str]
+    out_of_time: np.ndarray
 
-    def frozen(self) -> bytes:
-        """Return the table as canonical CSV: the same rows give the same bytes."""
-        return self.rows.to_csv(index=False, lineterminator="\n").encode()
+    def addresses(self) -> set[str]:
+        """Return every address that the directory must be asked for."""
+        return {*self._mapped().tolist(), *self.emails}
+
+    def used_rows(self) -> np.ndarray:
+        """Return the rows of the phone book that participants met, ascending."""
+        met = np.unique(self.table["book_row"].to_numpy())
+        return met[met >= 0]
+
+    def _mapped(self) -> pd.Series:
+        return self.book.rows["mailbox"].iloc[self.used_rows()]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decisions:
     """Hold who gets what.
 
-    :param deliveries: columns ``row`` (of the item), ``mailbox`` (object id), ``rule``.
-    :param parked: columns ``row``, ``cause``.
+    :param mailboxes: object ids, sorted, each once.
+    :param participants: as in :class:`Candidates`, with ``mailbox`` (a place in that list) and ``rule`` (a place in
+        :data:`RULES`), both -1 for who gets nothing, and ``cause`` (a place in :data:`CAUSES`) for those.
+    :param deliveries: ``row``, ``mailbox``, ``rule``, ``book_row``: one for each item and mailbox, in the items' order,
+        by the strongest rule.
+    :param parked: ``row``, ``cause`` of the items that nobody gets.
+    :param waiting: ``row``, ``person`` (a row of `participants`) for whom an item waits: everybody of an item that
+        none of its participants gets; else those of the organisation who should have a copy and have no mailbox.
     """
 
+    mailboxes: list[str]
+    participants: pd.DataFrame
     deliveries: pd.DataFrame
     parked: pd.DataFrame
+    waiting: pd.DataFrame
 
 
-def read_phone_book(files: Iterable[tuple[str, bytes]], region: str) -> PhoneBook:
-    """Read all mapping files together.
+def find_candidates(participants: Participants, sent: np.ndarray, book: PhoneBook, region: str) -> Candidates:
+    """Find what may lead each participant to a mailbox.
 
-    :param files: names and contents.
-    :raises StopError: naming every fault at once, with file, line and remedy, and no number in full.
+    :param sent: when each item was sent, in milliseconds since 1970, UTC.
+    :param region: ISO 3166 code of the country that national numbers belong to.
     """
-    faults: list[str] = []
-    tables = [_read_file(name, content, region, faults) for name, content in files]
-    rows = pd.concat(tables, ignore_index=True) if tables else _no_rows()
-    faults.extend(_contradictions(rows))
-    if faults:
-        shown = "\n".join(faults[:_MOST_FAULTS])
-        rest = len(faults) - _MOST_FAULTS
-        more = f"\n… and {rest} more" if rest > 0 else ""
-        raise StopError(f"The mapping cannot be used; nothing was imported. Mend these and run again:\n{shown}{more}")
-    return PhoneBook(rows=rows.drop_duplicates("number").sort_values("number", ignore_index=True))
-
-
-def with_candidates(participants: pd.DataFrame, book: PhoneBook, region: str) -> pd.DataFrame:
-    """Add to each participant the addresses that may be theirs, best first.
-
-    :param participants: columns ``row``, ``phone``, ``email``.
-    :returns: the same with ``mapped`` and ``captured``: lower-case addresses, or missing.
-    """
-    distinct = participants["phone"].unique()
-    numbers = {phone: normalise(phone, region) for phone in distinct}
-    found = participants["phone"].map(numbers)
-    by_number = book.rows.set_index("number")["mailbox"]
-    # Checked before it is put in lower case: the Kelvin sign's is a plain "k", and would be another's address.
-    email = participants["email"].where(participants["email"].map(is_smtp_address).astype(bool))
-    return participants.assign(
-        mapped=found.map(by_number).astype("object"), captured=email.str.lower().astype("object")
+    table = participants.table
+    numbers = pd.Series(normalise_each(participants.phones, region), dtype="object")
+    number_of, distinct = pd.factorize(numbers)  # None is -1
+    number = _at(number_of, table["phone"])
+    addresses = pd.Series([_address(each) for each in participants.emails], dtype="object")
+    email_of, emails = pd.factorize(addresses)
+    row = table["row"].to_numpy()
+    known, book_row = _valid_rows(book, distinct, number, sent[row])
+    return Candidates(
+        table=pd.DataFrame(
+            {
+                "row": row,
+                "number": number,
+                "email": _at(email_of, table["email"]),
+                "book_row": book_row,
+                "side": table["side"].to_numpy(),
+            }
+        ),
+        book=book,
+        numbers=distinct.tolist(),
+        emails=emails.tolist(),
+        out_of_time=known,
     )
 
 
-def addresses(candidates: pd.DataFrame) -> set[str]:
-    """Return every address that the directory must be asked for."""
-    return {*candidates["mapped"].dropna().unique(), *candidates["captured"].dropna().unique()}
-
-
-def decide(rows: int, candidates: pd.DataFrame, mailboxes: Mapping[str, str]) -> Decisions:
+def decide(
+    count: int,
+    candidates: Candidates,
+    directory: Mapping[str, DirectoryEntry],
+    by_number: Mapping[str, DirectoryEntry],
+    catch_all: str | None = None,
+    uncaught: np.ndarray | None = None,
+) -> Decisions:
     """Decide for every item who gets it.
 
-    :param rows: how many items there are; they are numbered from 0.
-    :param candidates: from :func:`with_candidates`.
-    :param mailboxes: object id by lower-case address, of the mailboxes that exist and can be reached.
+    :param count: how many items there are; they are numbered from 0.
+    :param directory: by address, for each of :meth:`Candidates.addresses`.
+    :param by_number: by number, where the directory's own numbers count.
+    :param catch_all: object id of the mailbox that gets what nobody gets.
+    :param uncaught: for each item whether that mailbox may get it; without it all.
     """
-    by_mapping = candidates["mapped"].map(mailboxes).astype("object")
-    by_email = candidates["captured"].map(mailboxes).astype("object")
-    decided = candidates.assign(
-        mailbox=by_mapping.where(by_mapping.notna(), by_email),
-        rule=by_mapping.notna().map({True: Rule.MAPPING, False: Rule.EMAIL}),
-        named=candidates["mapped"].notna() | candidates["captured"].notna(),
+    table, book = candidates.table, candidates.book
+    used = candidates.used_rows()
+    mapped = [directory[address] for address in book.rows["mailbox"].iloc[used]]
+    captured = [directory[address] for address in candidates.emails]
+    held = [by_number.get(number) for number in candidates.numbers]
+    found = {entry.mailbox for entry in (*mapped, *captured, *held) if entry and entry.mailbox}
+    mailboxes = sorted(found | ({catch_all} if catch_all else set()))
+    place = {mailbox: number for number, mailbox in enumerate(mailboxes)}
+
+    # The last place of each is that of nobody, for -1 leads there.
+    of_row = np.full(len(book.rows) + 1, NOBODY, dtype=np.int32)
+    why_row = np.full(len(book.rows) + 1, len(CAUSES), dtype=np.int8)
+    of_row[used], why_row[used] = _places(mapped, place), _causes(mapped)
+    of_email, why_email = _places([*captured, None], place), _causes([*captured, None])
+    of_number, why_number = _places([*held, None], place), _causes([*held, None])
+    number, book_row, email = (table[name].to_numpy() for name in ("number", "book_row", "email"))
+    # A number of the phone book without a row for the time, then one without any row.
+    why_number = np.minimum(
+        why_number,
+        np.where(
+            np.append(candidates.out_of_time, False), CAUSES.index(Cause.NO_ROW_THEN), CAUSES.index(Cause.NO_ADDRESS)
+        ),
     )
-    # Two participants may be one mailbox: one delivery, explained by the stronger rule.
-    deliveries = (
-        decided.dropna(subset=["mailbox"])
-        .sort_values(["row", "rule"], key=lambda column: column.eq(Rule.EMAIL) if column.name == "rule" else column)
-        .drop_duplicates(["row", "mailbox"])[["row", "mailbox", "rule"]]
-        .reset_index(drop=True)
-    )
-    named = decided.groupby("row")["named"].any().reindex(range(rows), fill_value=False).rename_axis("row")
-    parked = named[~named.index.isin(deliveries["row"])]
-    causes = parked.map({True: Cause.UNKNOWN_MAILBOX, False: Cause.NO_ADDRESS})
+
+    mailbox, rule = of_row[book_row], np.zeros(len(table), dtype=np.int8)
+    for ordinal, others in ((1, of_email[email]), (2, of_number[number])):
+        open_still = mailbox == NOBODY
+        mailbox = np.where(open_still, others, mailbox)
+        rule[open_still] = ordinal
+    rule[mailbox == NOBODY] = NOBODY
+    cause = np.minimum(np.minimum(why_row[book_row], why_email[email]), why_number[number])
+    decided = table.assign(mailbox=mailbox, rule=rule, cause=np.where(mailbox == NOBODY, cause, NOBODY).astype(np.int8))
+    row = table["row"].to_numpy()
+    served = np.zeros(count, dtype=bool)
+    served[row[mailbox >= 0]] = True
+    deliveries = _deliveries(decided, len(mailboxes))
+    caught = np.zeros(count, dtype=bool)
+    if catch_all is not None:
+        caught = ~served if uncaught is None else ~served & uncaught
+        whom = {"row": np.flatnonzero(caught), "mailbox": place[catch_all], "book_row": NOBODY}
+        more = pd.DataFrame({**whom, "rule": RULES.index(Rule.CATCH_ALL)}).astype(deliveries.dtypes.to_dict())
+        deliveries = pd.concat([deliveries, more]).sort_values("row", kind="stable", ignore_index=True)
     return Decisions(
+        mailboxes=mailboxes,
+        participants=decided,
         deliveries=deliveries,
-        parked=pd.DataFrame({"row": causes.index, "cause": causes.to_numpy()}).sort_values("row", ignore_index=True),
+        parked=_parked(decided, served | caught),
+        waiting=_waiting(decided, served),
     )
 
 
 def rows_without_mailbox(
-    book: PhoneBook, candidates: pd.DataFrame, mailboxes: Mapping[str, str]
-) -> Iterator[tuple[str, int]]:
-    """Yield file and line of every row that these participants met and that leads to no mailbox.
+    candidates: Candidates, directory: Mapping[str, DirectoryEntry]
+) -> Iterator[tuple[str, int, Cause]]:
+    """Yield file, line and cause of every row that these participants met and that leads to no mailbox.
 
     Such a participant falls through to their e-mail property, as Microsoft's connector has it; whoever keeps the file
     must be told, or somebody's copies are missed in silence.
     """
-    met = set(candidates["mapped"].dropna().unique()) - set(mailboxes)
-    lost = book.rows[book.rows["mailbox"].isin(met)].sort_values(["file", "line"])
-    yield from zip(lost["file"].tolist(), lost["line"].tolist(), strict=True)
+    for file, line, mailbox, _ in _met(candidates):
+        entry = directory[mailbox]
+        if entry.mailbox is None:
+            yield file, line, entry.cause or Cause.NO_USER
 
 
-def _read_file(name: str, content: bytes, region: str, faults: list[str]) -> pd.DataFrame:
-    try:
-        lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        headings = [heading.strip() for heading in next(lines, [])]
-        table = [(lines.line_num, cells) for cells in lines if any(cell.strip() for cell in cells)]
-    except (UnicodeDecodeError, csv.Error):
-        faults.append(f"{name}: this is no comma-separated text in UTF-8; save it as “CSV UTF-8 (comma delimited)”")
-        return _no_rows()
-    absent = [heading for heading in (PHONE_HEADING, MAILBOX_HEADING) if heading not in headings]
-    if absent:
-        faults.append(f"{name}:1: no column {' and '.join(absent)}; the first line must name them, as Microsoft's does")
-        return _no_rows()
-    twice = [heading for heading in (PHONE_HEADING, MAILBOX_HEADING) if headings.count(heading) > 1]
-    if twice:
-        faults.append(f"{name}:1: more than one column {' and '.join(twice)}; keep the one that is right")
-        return _no_rows()
-    phone_at, mailbox_at = headings.index(PHONE_HEADING), headings.index(MAILBOX_HEADING)
-    rows = []
-    for line, cells in table:
-        if len(cells) != len(headings):
-            faults.append(
-                f"{name}:{line}: {len(cells)} cells under {len(headings)} headings; mend the commas or quotes"
-            )
-            continue
-        phone, mailbox = cells[phone_at].strip(), cells[mailbox_at].strip()
-        number = normalise(phone, region)
-        if number is None:
-            faults.append(
-                f"{name}:{line}: {PHONE_HEADING} ({masked(phone)}) is no subscriber's number;"
-                " write it like +447700900123"
-            )
-        if not is_smtp_address(mailbox):
-            faults.append(f"{name}:{line}: {MAILBOX_HEADING} is no e-mail address; write it like alex@example.com")
-        rows.append((number, mailbox.lower(), name, line))
-    return pd.DataFrame(rows, columns=_COLUMNS) if rows else _no_rows()
+def rows_of_another(
+    candidates: Candidates, directory: Mapping[str, DirectoryEntry], region: str
+) -> Iterator[tuple[str, int]]:
+    """Yield file and line of every row that these participants met and whose number the directory has at another user.
+
+    As far as the users who have these addresses tell: the file wins all the same.
+    """
+    holders: dict[str, set[str]] = {}
+    for entry in directory.values():
+        for held in normalise_each(entry.phones, region) if entry.mailbox else ():
+            if held:
+                holders.setdefault(held, set()).add(entry.mailbox or "")
+    for file, line, mailbox, number in _met(candidates):
+        mine, theirs = directory[mailbox].mailbox, holders.get(number, set())
+        if mine and theirs and mine not in theirs:
+            yield file, line
 
 
-def _contradictions(rows: pd.DataFrame) -> list[str]:
-    distinct = rows.drop_duplicates(["number", "mailbox"])
-    twice = distinct[distinct.duplicated("number", keep=False)]
-    return [
-        f"{_places(group)}: one number ({masked(str(number))}) has {len(group)} mailboxes; keep the one that is right"
-        for number, group in twice.groupby("number", sort=True)
+def _met(candidates: Candidates) -> Iterator[tuple[str, int, str, str]]:
+    rows = candidates.book.rows.iloc[candidates.used_rows()].sort_values(["file", "line"])
+    columns = (rows[name].tolist() for name in ("file", "line", "mailbox", "number"))
+    yield from zip(*columns, strict=True)
+
+
+def _address(email: str) -> str | None:
+    # Checked before it is put in lower case: the Kelvin sign's is a plain "k", and would be another's address.
+    return email.lower() if is_smtp_address(email) else None
+
+
+def _at(places: np.ndarray, spelling: pd.Series) -> np.ndarray:
+    """Return for each participant what the place of its spelling says."""
+    return np.asarray(places, dtype=np.int32)[spelling.to_numpy()] if len(places) else np.empty(0, dtype=np.int32)
+
+
+def _valid_rows(
+    book: PhoneBook, numbers: pd.Index, number: np.ndarray, sent: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return whether the book knows each number, and for each participant the row that counts at the item's time.
+
+    The book's rows are sorted by number and begin, and a number's are disjoint: it is the last one that has begun,
+    unless it is over.
+    """
+    rows = book.rows
+    nobody = np.full(len(number), NOBODY, dtype=np.int32)
+    if rows.empty or not len(number):
+        return np.zeros(len(numbers), dtype=bool), nobody
+    begin, end = rows["valid_from"].to_numpy(), rows["valid_to"].to_numpy()
+    group, distinct = pd.factorize(rows["number"])
+    of_number = distinct.get_indexer(numbers)
+    begins = np.unique(begin)
+    # Group and rank of the time in one number each: what is sorted by it is sorted by number, then by time.
+    scale = len(begins) + 1
+    keys = group * scale + np.searchsorted(begins, begin) + 1
+    wanted = np.append(of_number, NOBODY)[number]
+    at = np.searchsorted(keys, wanted * scale + np.searchsorted(begins, sent, "right"), "right") - 1
+    counts = (wanted != NOBODY) & (at >= 0)
+    counts[counts] = (group[at[counts]] == wanted[counts]) & (sent[counts] < end[at[counts]])
+    return of_number != NOBODY, np.where(counts, at, NOBODY).astype(np.int32)
+
+
+def _places(entries: list[DirectoryEntry | None] | list[DirectoryEntry], place: Mapping[str, int]) -> np.ndarray:
+    found = [place[entry.mailbox] if entry and entry.mailbox else NOBODY for entry in entries]
+    return np.array(found, dtype=np.int32)
+
+
+def _causes(entries: list[DirectoryEntry | None] | list[DirectoryEntry]) -> np.ndarray:
+    """Return why each leads to no mailbox; what says less than every cause where nobody asked."""
+    why = [
+        len(CAUSES) if entry is None or entry.mailbox else CAUSES.index(entry.cause or Cause.NO_USER)
+        for entry in entries
     ]
+    return np.array(why, dtype=np.int8)
 
 
-def _places(group: pd.DataFrame) -> str:
-    return " and ".join(f"{file}:{line}" for file, line in zip(group["file"], group["line"], strict=True))
+def _deliveries(decided: pd.DataFrame, mailboxes: int) -> pd.DataFrame:
+    """Return one delivery for each item and mailbox: two participants may be one mailbox."""
+    served = decided.loc[decided["mailbox"] >= 0, ["row", "mailbox", "rule", "book_row"]]
+    whom = served["row"].to_numpy().astype(np.int64) * max(mailboxes, 1) + served["mailbox"].to_numpy()
+    order = np.argsort(whom * len(RULES) + served["rule"].to_numpy(), kind="stable")
+    whom = whom[order]
+    first = np.ones(len(whom), dtype=bool)
+    first[1:] = whom[1:] != whom[:-1]
+    return served.iloc[order[first]].reset_index(drop=True)
 
 
-def _no_rows() -> pd.DataFrame:
-    return pd.DataFrame({column: pd.Series(dtype="object") for column in _COLUMNS})
+def _parked(decided: pd.DataFrame, served: np.ndarray) -> pd.DataFrame:
+    """Return every item that nobody gets, with the cause that says most; also one that names nobody at all."""
+    left = decided.loc[~served[decided["row"].to_numpy()], ["row", "cause"]]
+    why = left.groupby("row")["cause"].min()
+    rows = np.flatnonzero(~served)
+    causes = why.reindex(rows, fill_value=CAUSES.index(Cause.NO_ADDRESS)).to_numpy()
+    return pd.DataFrame({"row": rows, "cause": causes})
+
+
+def _waiting(decided: pd.DataFrame, served: np.ndarray) -> pd.DataFrame:
+    """Return for whom an item waits.
+
+    The organisation's own are known by an address that a mapping row or the item has for them, or by the side at which
+    the network captured the item: who sent what went out; who received what came in, unless one of those is served, for
+    a group's other members may be anybody.
+    """
+    row, side = decided["row"].to_numpy(), decided["side"].to_numpy()
+    missed = decided["mailbox"].to_numpy() == NOBODY
+    side_served = np.zeros(len(served), dtype=bool)
+    side_served[row[side & ~missed]] = True
+    named = (decided["book_row"].to_numpy() >= 0) | (decided["email"].to_numpy() >= 0)
+    waits = missed & (~served[row] | named | (side & ~side_served[row]))
+    return pd.DataFrame({"row": row[waits], "person": np.flatnonzero(waits)})

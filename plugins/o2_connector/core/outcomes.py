@@ -19,14 +19,24 @@ class Rule(StrEnum):
 
     MAPPING = "mapping file"
     EMAIL = "e-mail property"
+    DIRECTORY = "directory's number"
+    CATCH_ALL = "catch-all mailbox"
 
 
 class Cause(StrEnum):
     """Say why an item or a delivery is not where it should be; Graph's own codes stand beside these."""
 
     NO_ADDRESS = "no mapping row and no e-mail property"
-    UNKNOWN_MAILBOX = "no Microsoft 365 mailbox of the mapped or captured addresses"
-    ROW_WITHOUT_MAILBOX = "the mapping row leads to no Microsoft 365 mailbox; the e-mail property was used, or nothing"
+    NO_ROW_THEN = "no mapping row of the number is valid at the item's time"
+    NO_USER = "no Microsoft 365 user has this address"
+    SEVERAL_USERS = "more than one Microsoft 365 user has this address"
+    SEVERAL_HOLDERS = "more than one Microsoft 365 user has this number in the directory"
+    GUEST = "the user is a guest, whose mailbox is elsewhere"
+    DISABLED = "the user's account is disabled and has no mailbox that can be reached"
+    UNLICENSED = "the user has no licence for a mailbox"
+    ON_PREMISES = "the user's mailbox is not in Exchange Online"
+    SOFT_DELETED = "the user was deleted"
+    OTHER_HOLDER = "the directory has the row's number at another user; the row was followed"
     ALREADY_THERE = "the mailbox has the item already"
     SAME_ITEM_AGAIN = "the source sent the same item more than once in this window"
     CONFLICTING_ITEM = "the source sent two different records with this item id; only the first is archived"
@@ -38,9 +48,17 @@ class Cause(StrEnum):
 
 
 _REMEDIES = {
-    Cause.NO_ADDRESS: "add the participant's number to a mapping file and run the window again",
-    Cause.UNKNOWN_MAILBOX: "correct the mapping row, or give the user a mailbox, and run the window again",
-    Cause.ROW_WITHOUT_MAILBOX: "correct the row, or give the user a mailbox, and run the window again",
+    Cause.NO_ADDRESS: "add the participant's number to a mapping file",
+    Cause.NO_ROW_THEN: "correct ValidFrom and ValidTo of the number's rows, or add the row of who had it then",
+    Cause.NO_USER: "correct the address in the mapping file, or at TeleMessage where the e-mail property has it",
+    Cause.SEVERAL_USERS: "take the address from all users but one, or name another address of the user",
+    Cause.SEVERAL_HOLDERS: "correct the directory, or add the number to a mapping file",
+    Cause.GUEST: "map the number to a mailbox of this tenant",
+    Cause.DISABLED: "give the user a mailbox again, or map the number to another mailbox",
+    Cause.UNLICENSED: "give the user a licence with Exchange Online, or map the number to another mailbox",
+    Cause.ON_PREMISES: "move the mailbox to Exchange Online, or map the number to another mailbox",
+    Cause.SOFT_DELETED: "restore the user, or map the number to another mailbox",
+    Cause.OTHER_HOLDER: "correct whichever is wrong, the row or the directory",
     Cause.ALREADY_THERE: "nothing to do",
     Cause.SAME_ITEM_AGAIN: "nothing to do",
     Cause.CONFLICTING_ITEM: "ask TeleMessage which record is right; both are staged",

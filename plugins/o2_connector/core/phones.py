@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from enum import StrEnum
 from functools import lru_cache
-from typing import NewType
+from typing import NewType, cast
 
 import phonenumbers
 
-from o2_connector.core.errors import StopError
+from o2_connector.core.number_plans import MOST_DIGITS, Region, international, region_of
 
 E164 = NewType("E164", str)
 
@@ -17,9 +19,32 @@ _SUBSCRIBER_DIGITS = 7  # Ofcom's short codes have 5 or 6 digits; no subscriber 
 # that Unicode has, of which each Python knows more than the one before: a number means the same to all of them.
 _DIGITS = {zero + digit: ord("0") + digit for zero in (0x660, 0x6F0, 0x966, 0xFF10) for digit in range(10)}
 _DECIMAL = re.compile(r"\s*\+?[0-9]{7,}\.[0-9]*\s*")  # a spreadsheet's: 7700900123.0 is not +7 700 900 1230
+# What plain spellings have between their digits. All of ASCII is named: translating is slow where a table has gaps.
+_SEPARATORS = {sign: None if chr(sign) in " ()-./" else sign for sign in range(128)}
+_PLAIN_LENGTH = 40  # characters; the library refuses more than 250
+
+_SENDER_LENGTH = 11  # characters of an alphanumeric sender (3GPP TS 23.040, 9.1.2.5)
+_SCIENTIFIC = re.compile(r"[0-9][.,][0-9]+E\+[0-9]+", re.IGNORECASE)  # a spreadsheet's long number
+_SHORT_CODE = re.compile(r"\+?[0-9]([ -]?[0-9]){1,5}")  # France's 15 calls an ambulance; no subscriber has so few
+_NO_NUMBER = re.compile(r"[0\s+()./-]*|-[123]")  # noughts, nothing, and Android's unknown, private and payphone
+_WITHHELD = re.compile(
+    r"(sips? )?((caller|caller id|number|id) )?"
+    r"(anonymous|blocked|hidden|not available|private|restricted|unavailable|unknown|withheld)"
+    r"( (caller|caller id|number|id))?"
+    r"|no (caller id|number)"
+)
 
 
-@lru_cache(maxsize=1 << 12)
+class PhoneKind(StrEnum):
+    """Name what a participant's phone is."""
+
+    SUBSCRIBER = "subscriber"
+    SHORT_CODE = "short code"
+    ALPHANUMERIC = "alphanumeric"
+    WITHHELD = "withheld"
+    OTHER = "other"
+
+
 def normalise(phone: str, region: str) -> E164 | None:
     """Return a subscriber's number as E.164, or None for a short code, an alphanumeric sender or a withheld number.
 
@@ -27,8 +52,63 @@ def normalise(phone: str, region: str) -> E164 | None:
     :param region: ISO 3166 code of the country that a national number belongs to.
     :raises StopError: when there is no such region: every national number would be nobody's.
     """
-    if region not in phonenumbers.SUPPORTED_REGIONS:
-        raise StopError(f"{region!r} is no region of telephone numbers: name the country by ISO 3166, like GB.")
+    number = _read(phone, region_of(region)) or _parsed(phone, region)
+    return E164(number) if number is not None else None
+
+
+def normalise_each(phones: Iterable[str], region: str) -> list[E164 | None]:
+    """Return for each of many spellings what :func:`normalise` says of it.
+
+    :raises StopError: when there is no such region.
+    """
+    home = region_of(region)
+    # Cast as a whole: to call E164 for each takes as long as a step of the reading.
+    return cast("list[E164 | None]", [_read(phone, home) or _parsed(phone, region) for phone in phones])
+
+
+def kind_of(phone: str, region: str) -> PhoneKind:
+    """Tell what a participant's phone is.
+
+    :raises StopError: when there is no such region.
+    """
+    if normalise(phone, region) is not None:
+        return PhoneKind.SUBSCRIBER
+    written = phone.translate(_DIGITS).strip()
+    if _is_short_code(written, region):
+        return PhoneKind.SHORT_CODE
+    if _is_withheld(written):
+        return PhoneKind.WITHHELD
+    if _is_sender(written):
+        return PhoneKind.ALPHANUMERIC
+    return PhoneKind.OTHER
+
+
+def masked(phone: str) -> str:
+    """Return a number that a person can recognise in their own file and nobody can dial: all but the last 3 hidden."""
+    return "…" + phone[-3:] if len(phone) > 3 else "…"
+
+
+def _read(phone: str, home: Region) -> str | None:
+    """Return the number of a plain spelling, digits and the commonest signs between; None when it takes the parser."""
+    if not phone.isascii() or len(phone) > _PLAIN_LENGTH:
+        return None
+    signs = phone.replace(" ", "")
+    digits = signs.removeprefix("+")
+    if not digits.isdigit():
+        signs = signs.translate(_SEPARATORS)
+        digits = signs.removeprefix("+")
+        if not digits.isdigit() or ("." in phone and _DECIMAL.fullmatch(phone)):
+            return None
+    if not _SUBSCRIBER_DIGITS <= len(digits) <= MOST_DIGITS:
+        return None
+    if len(digits) < len(signs):
+        return international(digits)
+    return home.dialled(digits, is_bare=len(digits) == len(phone))
+
+
+@lru_cache(maxsize=1 << 12)
+def _parsed(phone: str, region: str) -> str | None:
+    """Return the number of any spelling, as the library's parser has it; only this is dear enough to be remembered."""
     phone = phone.translate(_DIGITS)
     if re.search(r"[^0-9\s+()./\u2010-\u2015\u00a0-]", phone) or _DECIMAL.fullmatch(phone):
         return None
@@ -42,12 +122,7 @@ def normalise(phone: str, region: str) -> E164 | None:
     # "Possible", not "valid": numbering plans change faster than libraries do.
     if number is None or not number.national_number or length != phonenumbers.ValidationResult.IS_POSSIBLE:
         return None
-    return E164(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
-
-
-def masked(phone: str) -> str:
-    """Return a number that a person can recognise in their own file and nobody can dial: all but the last 3 hidden."""
-    return "…" + phone[-3:] if len(phone) > 3 else "…"
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def _parse(phone: str, region: str) -> tuple[phonenumbers.PhoneNumber | None, int | None]:
@@ -56,3 +131,28 @@ def _parse(phone: str, region: str) -> tuple[phonenumbers.PhoneNumber | None, in
     except phonenumbers.NumberParseException:
         return None, None
     return number, phonenumbers.is_possible_number_with_reason(number)
+
+
+def _is_short_code(written: str, region: str) -> bool:
+    # Noughts are what is there in place of a withheld number, but in Australia 000 calls the police.
+    return _SHORT_CODE.fullmatch(written) is not None and (
+        written.strip("+0 -") != "" or phonenumbers.is_emergency_number(written, region)
+    )
+
+
+def _is_withheld(written: str) -> bool:
+    if _NO_NUMBER.fullmatch(written):
+        return True
+    # As a SIP address too: sip:anonymous@anonymous.invalid (RFC 3323, 4.1.1.3).
+    said = re.sub(r"[\W_]+", " ", written.lower().partition("@")[0]).strip()
+    return _WITHHELD.fullmatch(said) is not None
+
+
+def _is_sender(written: str) -> bool:
+    return (
+        len(written) <= _SENDER_LENGTH
+        and written.isprintable()
+        and any(sign.isalpha() for sign in written)
+        and "@" not in written  # an address
+        and not _SCIENTIFIC.fullmatch(written)
+    )

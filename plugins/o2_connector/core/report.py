@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -50,9 +50,12 @@ class Counts:
 class Detail(msgspec.Struct, frozen=True, kw_only=True):
     """Name one item that is not, or not wholly, where it should be.
 
-    :param outcome: failed, partially imported, parked, rejected, or ``mapping`` for a mapping row.
+    :param outcome: failed, partially imported, parked, waiting (delivered, but one of the organisation who took part
+        has no mailbox yet), rejected, or ``mapping`` for a mapping row.
     :param mailbox: the user's object id, for a delivery.
     :param place: batch and line of a reject, file and line of a mapping row.
+    :param rule: which rule gave a delivery its mailbox.
+    :param since: since when a parked item waits, in milliseconds since 1970, UTC.
     """
 
     item_id: str | None
@@ -60,12 +63,90 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     mailbox: str | None = None
     place: str | None = None
+    rule: str | None = None
+    since: int | None = None
+
+
+class Silent(msgspec.Struct, frozen=True, kw_only=True):
+    """Name an enrolled number that had no item.
+
+    :param place: file and line of its mapping row.
+    :param number: masked.
+    """
+
+    place: str
+    number: str
+
+
+class Unknown(msgspec.Struct, frozen=True, kw_only=True):
+    """Name a number that has items and no mailbox.
+
+    :param number: masked.
+    :param side: whether the network captured at least one of its items at this end: then it is the organisation's.
+    :param item_id: of one of its items, by which the number can be found.
+    """
+
+    number: str
+    items: int
+    side: bool
+    item_id: str
+
+
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """Say how much of the organisation a window covers.
+
+    :param known: numbers that a mapping row enrols at some time of the window, or that led to a mailbox in it.
+    :param with_items: how many of them had items.
+    :param silent_days: how many days without an item make a number silent.
+    :param silent: enrolled numbers that were silent; None where not so many days are archived yet.
+    :param unknown: the numbers without a mailbox that have most items, the organisation's own first.
+    """
+
+    known: int
+    with_items: int
+    silent_days: int
+    silent: tuple[Silent, ...] | None
+    unknown: tuple[Unknown, ...]
+
+
+class NumberChange(msgspec.Struct, frozen=True, kw_only=True):
+    """Count what changes for one number.
+
+    :param number: masked.
+    """
+
+    number: str
+    added: int
+    moved: int
+    lost: int
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """Count deliveries that are made by one mapping and not by the other.
+
+    :param against: id of the run that decided by the other mapping; None where there was none, and all is new.
+    :param unchanged: deliveries that both make.
+    :param added: somebody gets a copy who got none.
+    :param moved: a participant's copy goes to another mailbox. The one that has it keeps it.
+    :param lost: a participant would get no copy any more. Nothing is taken out of a mailbox.
+    :param numbers: the numbers that change, those with most changes first.
+    """
+
+    against: str | None
+    unchanged: int
+    added: int
+    moved: int
+    lost: int
+    numbers: tuple[NumberChange, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """Hold the book of one run over one window.
+    """Hold the book of one run over one window, or of a replay of parked items.
 
+    :param waiting: items that are delivered, while somebody of the organisation who took part has no mailbox yet.
+    :param rules: deliveries by the rule that decided.
+    :param replay: whether the items were parked ones, of any window.
     :param batch_faults: what does not add up in a single batch, in words; two such faults may hide in a window's sums.
     """
 
@@ -77,6 +158,11 @@ class Report:
     details: tuple[Detail, ...]
     batch_faults: tuple[str, ...] = ()
     mapping_sha256: str | None
+    waiting: int = 0
+    rules: Mapping[str, int] = field(default_factory=dict)
+    coverage: Coverage | None = None
+    changes: Changes | None = None
+    replay: bool = False
 
     @property
     def contradictions(self) -> tuple[str, ...]:
@@ -111,7 +197,12 @@ def report_json(report: Report) -> bytes:
                 "balanced": report.balanced,
                 "contradictions": report.contradictions,
                 "counts": report.counts,
+                "waiting": report.waiting,
+                "rules": dict(report.rules),
+                "replay": report.replay,
                 "mapping_sha256": report.mapping_sha256,
+                "coverage": report.coverage,
+                "changes": report.changes,
                 "details": report.details,
             }
         ),

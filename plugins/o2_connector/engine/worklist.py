@@ -1,6 +1,7 @@
 """Worklist: what is still to be done of a shard's deliveries, by this run's ledger and those of all others.
 
-What decides is, for each delivery, read from every run over every window that an item can share with this one:
+What decides is, for each delivery, read from every run and replay over every window that an item can share with those
+that its packs lie in:
 
 - A receipt stands: what was delivered is not delivered again, wherever its reader has moved it since. Another book's
   says what is there, whole or in part; of several the first, for it is the one that the others repeat. A failure is no
@@ -23,7 +24,7 @@ import sqlite3
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -32,7 +33,16 @@ from typing import BinaryIO
 import msgspec
 
 from o2_connector.core.errors import IntegrityError
-from o2_connector.core.layout import WINDOWS, Segment, bucket_of, receipts_stem, runs_stem, segment_of
+from o2_connector.core.layout import (
+    REPLAYS,
+    WINDOWS,
+    Segment,
+    bucket_of,
+    receipts_stem,
+    runs_stem,
+    segment_of,
+    window_of,
+)
 from o2_connector.core.ledger import Delivery, Intent, Receipt, read_delivery, read_packs, said_again
 from o2_connector.core.manifest import Shard
 from o2_connector.core.outcomes import Cause, Outcome
@@ -87,10 +97,11 @@ def worklist(staging: StagingHook, shard: Shard) -> Iterator[Worklist]:
         for segments in _journals(staging, own, shard):
             found.note_own(staging, segments)
         if found.open or found.doubtful:
+            windows = {_window(pack.name) for pack in found.packs}
             others = [
                 segments
-                for window in _windows(staging, shard.window)
-                for segments in _journals(staging, runs_stem(window), shard)
+                for runs in _runs(staging, windows)
+                for segments in _journals(staging, runs, shard)
                 if segments[0].book != own
             ]
             if others:
@@ -98,12 +109,20 @@ def worklist(staging: StagingHook, shard: Shard) -> Iterator[Worklist]:
         yield found
 
 
-def _windows(staging: StagingHook, window: Window) -> Iterator[Window]:
-    """Yield every window that was ever archived and can hold an item of this one."""
-    for name in staging.folders(WINDOWS):
-        other = Window.named(name)
-        if other and other.overlaps(window):
-            yield other
+def _window(pack: str) -> Window:
+    window = window_of(pack)
+    if window is None:
+        raise IntegrityError(f"{pack} lies in no window: who else may have delivered its items cannot be known")
+    return window
+
+
+def _runs(staging: StagingHook, windows: Collection[Window]) -> Iterator[str]:
+    """Yield where runs and replays are that can have delivered an item of these windows."""
+    for root in (WINDOWS, REPLAYS):
+        for name in staging.folders(root):
+            other = Window.named(name)
+            if other and any(other.overlaps(window) for window in windows):
+                yield runs_stem(other, root)
 
 
 def _journals(staging: StagingHook, prefix: str, shard: Shard) -> list[list[Segment]]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from functools import cached_property
 
 import requests
@@ -17,7 +17,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from o2_connector.core.errors import ConnectorError, StopError
-from o2_connector.hooks.graph_directory import choose_users, distinct_addresses, probe_mailboxes
+from o2_connector.hooks.graph_directory import Asking, Found, find_addresses, find_numbers
 from o2_connector.hooks.graph_login import Access, read_access
 from o2_connector.hooks.graph_requests import GraphRequests
 
@@ -100,30 +100,52 @@ class GraphHook(BaseHook):
 
     # The directory
 
+    @property
+    def tenant(self) -> str:
+        """Return what tells this tenant's Graph from every other: what one says is worth nothing at another."""
+        return f"{self.access.authority} {self.access.graph_url}"
+
     def find_mailboxes(
         self,
-        addresses: Iterable[str],
+        addresses: Collection[str],
         *,
-        asking: Callable[[Collection[str]], AbstractContextManager[object]] = nullcontext,
-    ) -> dict[str, str]:
-        """Return the id of the mailbox's user by each asked address that leads to one, lower-cased.
+        asked: int,
+        asking: Asking = nullcontext,
+        some_open: bool = False,
+    ) -> Found:
+        """Say of each address whose mailbox it leads to, or why to none.
 
-        The id is Entra's object id, which outlives every change of address.
+        A mailbox is named by its user's object id, which outlives every change of address. An address leads to the
+        user that has it as a proxy address, else as user principal name, else as mail. One that leads to two users of
+        the same rank leads to none: nothing goes to a mailbox by guess. Whether its mailbox can be opened has no say
+        in which user it is: a mailbox that Graph refuses is returned all the same, so that its items fail there with
+        the cause and never go to somebody else.
 
-        An address leads to the user that has it as a proxy address, else as user principal name, else as mail. One
-        that leads to two users of the same rank leads to none: nothing goes to a mailbox by guess. Whether its mailbox
-        can be opened has no say in which user it is: a mailbox that Graph refuses is returned all the same, so that
-        its items fail there with the cause and never go to somebody else.
-
+        :param addresses: lower case.
+        :param asked: the time, in milliseconds since 1970, UTC.
         :param asking: given the users' ids; its block lasts while each of their mailboxes is asked one thing.
+        :param some_open: whether some mailbox is known to open, so that a refusal is the application's scope.
+        :raises StopError: when Graph refuses every one of several mailboxes and none is known to open.
         """
-        asked = distinct_addresses(addresses)
-        chosen = choose_users(self.graph, asked)
-        users = set(chosen.values())
-        with asking(users):
-            opened, refused = probe_mailboxes(self.graph, users)
-        if refused:
-            self.log.warning("Graph refuses %d mailboxes: they lie outside of the application's scope", len(refused))
-        mailboxes = {address: user_id for address, user_id in chosen.items() if user_id in opened | refused}
-        self.log.info("%d of %d addresses lead to a mailbox", len(mailboxes), len(asked))
-        return mailboxes
+        return self._told(find_addresses(self.graph, addresses, asked=asked, asking=asking, some_open=some_open))
+
+    def find_by_number(
+        self, numbers: Collection[str], region: str, *, asked: int, asking: Asking = nullcontext
+    ) -> Found:
+        """Say of each number that users have in the directory whose mailbox it leads to, or why to none.
+
+        A number that two users have leads to nobody. Those that nobody has are not in the answer.
+
+        :param numbers: as E.164.
+        :param region: ISO 3166 code of the country that the directory's national numbers belong to.
+        :param asked: the time, in milliseconds since 1970, UTC.
+        :param asking: as for :meth:`find_mailboxes`.
+        """
+        return self._told(find_numbers(self.graph, numbers, region, asked=asked, asking=asking))
+
+    def _told(self, found: Found) -> Found:
+        if found.refused:
+            self.log.warning(
+                "Graph refuses %d mailboxes: they lie outside of the application's scope", len(found.refused)
+            )
+        return found

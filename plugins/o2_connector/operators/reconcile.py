@@ -6,36 +6,37 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
+import msgspec
 from airflow.sdk import BaseOperator
 
 from o2_connector.core.conversion import Reject
 from o2_connector.core.errors import IntegrityError, StopError
-from o2_connector.core.layout import receipts_stem, run_stem
-from o2_connector.core.ledger import Receipt, read_delivery, sum_up
+from o2_connector.core.layout import run_stem
 from o2_connector.core.manifest import (
     ConvertedBatch,
     ConvertedGroup,
     Decision,
     Frozen,
     ReportManifest,
-    Shard,
     StagedGroup,
     StagedObject,
     from_xcom,
     to_xcom,
 )
 from o2_connector.core.outcomes import Outcome
-from o2_connector.core.report import Counts, Detail, Report, lines_of, report_csv, report_json
+from o2_connector.core.report import Changes, Counts, Coverage, Detail, Report, lines_of, report_csv, report_json
+from o2_connector.engine.book import Book, add_up, settled
+from o2_connector.engine.park import leave
 from o2_connector.hooks.staging import StagingHook
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 T = TypeVar("T")
+Row = TypeVar("Row", bound=msgspec.Struct)
 
 
 class ReconcileOperator(BaseOperator):
@@ -68,29 +69,40 @@ class ReconcileOperator(BaseOperator):
         if frozen is None:
             raise StopError("There is no book: extract did not finish. Its log says why; mend that and clear extract.")
         staging = StagingHook()
+        decision = _left_by(ti, self.map_mailboxes, "decision", Decision)
+        book = add_up(staging, decision)
         report = _report(
             staging,
             frozen,
             staged=_left_by_each(ti, self.stage, StagedGroup),
             converted=_left_by_each(ti, self.convert, ConvertedGroup),
-            decision=_left_by(ti, self.map_mailboxes, "decision", Decision),
+            decision=decision,
+            book=book,
             run_id=context["run_id"],
             dry_run=bool(context["params"].get("dry_run")),
         )
-        stem = f"{run_stem(frozen.window, report.run_id)}report."
-        zone = ZoneInfo(self.timezone)
-        manifest = ReportManifest(
-            window=frozen.window,
-            report=_write(staging, stem, ".json", report_json(report)),
-            log=_write(staging, stem, ".csv", report_csv(report, zone)),
-            counts={**asdict(report.counts), "balanced": report.balanced},
-        )
-        # Before the verdict: a run that fails here has a report like any other.
-        ti.xcom_push(key="return_value", value=to_xcom(manifest))
-        for line in lines_of(report, zone):
-            self.log.info("%s", line)
-        self.log.info("Report: %s", staging.url(manifest.log.name))
-        _judge(report)
+        if decision and not report.dry_run:
+            leave(staging, settled(staging, decision, book))
+        finish(staging, run_stem(frozen.window, report.run_id), report, ZoneInfo(self.timezone), ti, self.log)
+
+
+def finish(staging: StagingHook, run: str, report: Report, zone: ZoneInfo, ti: Any, log: Any) -> None:
+    """Write the report, say it, and fail the run when the book does not balance or a delivery failed.
+
+    :param run: the stem of the run.
+    """
+    manifest = ReportManifest(
+        window=report.window,
+        report=_write(staging, f"{run}report.", ".json", report_json(report)),
+        log=_write(staging, f"{run}report.", ".csv", report_csv(report, zone)),
+        counts={**asdict(report.counts), "waiting": report.waiting, "balanced": report.balanced},
+    )
+    # Before the verdict: a run that fails here has a report like any other.
+    ti.xcom_push(key="return_value", value=to_xcom(manifest))
+    for line in lines_of(report, zone):
+        log.info("%s", line)
+    log.info("Report: %s", staging.url(manifest.log.name))
+    _judge(report)
 
 
 def _left_by(ti: Any, task_id: str, key: str, kind: type[T]) -> T | None:
@@ -123,29 +135,11 @@ def _report(
     staged: Sequence[StagedGroup],
     converted: Sequence[ConvertedGroup],
     decision: Decision | None,
+    book: Book,
     run_id: str,
     dry_run: bool,
 ) -> Report:
     batches = [batch for group in converted for batch in group.batches]
-    outcomes: Counter[Outcome] = Counter()
-    available = 0
-    delivered = bytearray(decision.items if decision else 0)  # an item a byte
-    details = list(_rejects(staging, [batch.rejects for batch in batches]))
-    if decision:
-        details.extend(staging.read_lines(decision.details, Detail))
-    for shard in decision.shards if decision else ():
-        count = 0
-        with staging.reader(shard.deliveries) as lines:
-            for line in islice(lines, 1, None):
-                delivered[read_delivery(line).item] = 1
-                count += 1
-        counted, troubled = sum_up(receipts_of(staging, shard), count)
-        available += count
-        outcomes.update(counted)
-        details.extend(
-            Detail(item_id=each.item_id, outcome=each.outcome, cause=each.cause or "", mailbox=each.mailbox)
-            for each in troubled
-        )
     counts = Counts(
         available_from_source=frozen.items,
         staged=sum(batch.items for group in staged for batch in group.batches),
@@ -153,12 +147,9 @@ def _report(
         rejected=sum(batch.rejected for batch in batches),
         decided=decision.items if decision else 0,
         parked=decision.items_parked if decision else 0,
-        items_with_deliveries=delivered.count(1),
-        available_for_import=available,
-        imported=outcomes[Outcome.IMPORTED],
-        partially_imported=outcomes[Outcome.PARTIALLY_IMPORTED],
-        skipped=outcomes[Outcome.SKIPPED],
-        failed=outcomes[Outcome.FAILED],
+        items_with_deliveries=book.items,
+        available_for_import=book.available,
+        **book.counts,
     )
     return Report(
         window=frozen.window,
@@ -166,16 +157,22 @@ def _report(
         completed_at=datetime.now(UTC),
         dry_run=dry_run,
         counts=counts,
-        details=tuple(details),
+        details=(
+            *_rejects(staging, [batch.rejects for batch in batches]),
+            *(staging.read_lines(decision.details, Detail) if decision else ()),
+            *book.details,
+        ),
         batch_faults=tuple(_batch_faults(staged, batches)),
         mapping_sha256=decision.mapping.sha256 if decision else None,
+        waiting=decision.items_waiting if decision else 0,
+        rules=book.rules,
+        coverage=_only(staging, decision.coverage if decision else None, Coverage),
+        changes=_only(staging, decision.changes if decision else None, Changes),
     )
 
 
-def receipts_of(staging: StagingHook, shard: Shard) -> Iterator[Receipt]:
-    """Yield every receipt that a shard's deliveries have, in no particular order."""
-    for name in staging.names(receipts_stem(shard.deliveries.name)):
-        yield from staging.read_lines(staging.staged(name), Receipt)
+def _only(staging: StagingHook, staged: StagedObject | None, kind: type[Row]) -> Row | None:
+    return next(staging.read_lines(staged, kind), None) if staged else None
 
 
 def _rejects(staging: StagingHook, objects: Sequence[StagedObject | None]) -> Iterator[Detail]:

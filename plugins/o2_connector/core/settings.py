@@ -1,0 +1,104 @@
+"""Settings: what the DAG files read from the environment, the same for every component of Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from o2_connector.core.conversion_profile import MESSAGE_CLASS, MESSAGE_MEGABYTES
+from o2_connector.core.errors import StopError
+from o2_connector.core.layout import IMPORT_TASKS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Hold how an organisation archives; README explains each variable.
+
+    :param timezone: IANA name of the zone whose midnight begins a day.
+    :param first_day: the first day to archive, like ``2026-11-01``, where there is one.
+    :param alert_email: who is told of what goes wrong, where anybody is.
+    """
+
+    timezone: str
+    first_day: str | None
+    region: str
+    mappings: str
+    directory_hours: float
+    directory_numbers: bool
+    catch_all: str | None
+    silent_days: int
+    message_class: str
+    message_limit_mb: int
+    import_tasks: int
+    deadline: timedelta
+    alert_email: str | None
+
+    @property
+    def mapping(self) -> dict[str, Any]:
+        """Return what the operators that decide take."""
+        return {
+            "mappings": self.mappings,
+            "region": self.region,
+            "timezone": self.timezone,
+            "directory_hours": self.directory_hours,
+            "directory_numbers": self.directory_numbers,
+            "catch_all": self.catch_all,
+            "tasks": self.import_tasks,
+        }
+
+    def notice(self, subject: str, text: str) -> dict[str, Any]:
+        """Return what an e-mail to the people on call says. It names the run; there is nothing personal in it."""
+        to = [each.strip() for each in (self.alert_email or "").split(",")]
+        return {"to": to, "subject": subject, "html_content": text}
+
+
+def read_settings(environ: Mapping[str, str], mappings: str) -> Settings:
+    """Read the settings.
+
+    :param mappings: the folder of mapping files where no other is set.
+    :raises StopError: naming the variable that is wrong.
+    """
+    return Settings(
+        timezone=_zone(environ),
+        first_day=environ.get("O2_FIRST_DAY") or None,
+        region=environ.get("O2_REGION") or "GB",
+        mappings=environ.get("O2_MAPPINGS") or mappings,
+        directory_hours=_number(environ, "O2_DIRECTORY_HOURS", 6),
+        directory_numbers=_switch(environ, "O2_DIRECTORY_NUMBERS"),
+        catch_all=environ.get("O2_CATCH_ALL", "").strip() or None,
+        silent_days=int(_number(environ, "O2_SILENT_DAYS", 7)),
+        message_class=environ.get("O2_MESSAGE_CLASS") or MESSAGE_CLASS,
+        message_limit_mb=int(_number(environ, "O2_MESSAGE_LIMIT_MB", MESSAGE_MEGABYTES)),
+        import_tasks=int(_number(environ, "O2_IMPORT_TASKS", IMPORT_TASKS)),
+        deadline=timedelta(hours=_number(environ, "O2_DEADLINE_HOURS", 6)),
+        alert_email=environ.get("O2_ALERT_EMAIL") or None,
+    )
+
+
+def _zone(environ: Mapping[str, str]) -> str:
+    name = environ.get("O2_TIMEZONE") or "Europe/London"
+    try:
+        return ZoneInfo(name).key
+    except (KeyError, ValueError, OSError) as error:
+        raise StopError(f"O2_TIMEZONE is {name!r}, which is no time zone: write one like Europe/London") from error
+
+
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name) or str(default)
+    try:
+        number = float(text)
+    except ValueError:
+        raise StopError(f"{name} is {text!r}: write a number, or leave it empty for {default:g}") from None
+    if not 0 <= number < 1e6:
+        raise StopError(f"{name} is {text!r}: write a number from 0, or leave it empty for {default:g}")
+    return number
+
+
+def _switch(environ: Mapping[str, str], name: str) -> bool:
+    text = (environ.get(name) or "false").strip().lower()
+    if text not in {"true", "false"}:
+        raise StopError(f"{name} is {text!r}: write true or false")
+    return text == "true"

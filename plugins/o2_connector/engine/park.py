@@ -1,0 +1,78 @@
+"""Park: what waits for a mailbox, in staging; see :mod:`o2_connector.core.parked`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from typing import TypeVar
+
+import msgspec
+
+from o2_connector.core.layout import PARKED, gone_stem, waiting_stem
+from o2_connector.core.parked import Gone, Leaving, Waiting, still_waiting
+from o2_connector.core.window import Window
+from o2_connector.hooks.staging import StagingHook
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+PARALLEL = 8
+"""Objects that are read at the same time."""
+
+
+def waiting_in(staging: StagingHook, window: Window) -> dict[str, Waiting]:
+    """Return what waits of a window and of those that overlap it, by id."""
+    folders = [name for name in staging.folders(PARKED) if _overlaps(name, window)]
+    return _read(staging, (name for folder in folders for name in staging.names(f"{PARKED}{folder}/")))
+
+
+def all_waiting(staging: StagingHook, more: Iterable[Waiting] = ()) -> dict[str, Waiting]:
+    """Return all that waits, by id.
+
+    :param more: what is to wait as well, unless it is gone.
+    """
+    return _read(staging, staging.names(PARKED), more)
+
+
+def park(staging: StagingHook, entries: Iterable[Waiting], known: Collection[str]) -> int:
+    """Let items wait, each under its window; return how many are new.
+
+    :param known: ids of what waits already.
+    """
+    windows: defaultdict[str, list[Waiting]] = defaultdict(list)
+    for each in entries:
+        if each.id not in known:
+            windows[each.window].append(each)
+    for window, new in windows.items():
+        staging.write_lines(waiting_stem(window), new)
+    return sum(map(len, windows.values()))
+
+
+def leave(staging: StagingHook, leaving: Iterable[Leaving]) -> int:
+    """Let items wait no longer; return how many."""
+    windows: defaultdict[str, dict[str, Gone]] = defaultdict(dict)
+    for each in leaving:
+        windows[each.window][each.id] = Gone(id=each.id)
+    for window, gone in windows.items():
+        staging.write_lines(gone_stem(window), (gone[name] for name in sorted(gone)))
+    return sum(map(len, windows.values()))
+
+
+def _overlaps(name: str, window: Window) -> bool:
+    other = Window.named(name)
+    return other is not None and other.overlaps(window)
+
+
+def _read(staging: StagingHook, names: Iterable[str], more: Iterable[Waiting] = ()) -> dict[str, Waiting]:
+    both = sorted(names)
+    return still_waiting(
+        chain(_lines(staging, [name for name in both if "/waiting." in name], Waiting), more),
+        _lines(staging, [name for name in both if "/gone." in name], Gone),
+    )
+
+
+def _lines(staging: StagingHook, names: Sequence[str], kind: type[Row]) -> Iterator[Row]:
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        for rows in pool.map(lambda name: list(staging.read_lines(staging.staged(name), kind)), names):
+            yield from rows

@@ -1,0 +1,204 @@
+"""Rules: find who gets a window's items, or parked ones, by the mapping files and the directory as they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+
+from o2_connector.core.directory import DirectoryEntry
+from o2_connector.core.errors import StopError
+from o2_connector.core.layout import MAPPING_STEM
+from o2_connector.core.ledger import Delivery
+from o2_connector.core.manifest import StagedObject
+from o2_connector.core.mapping import (
+    RULES,
+    Candidates,
+    Decisions,
+    decide,
+    find_candidates,
+    rows_of_another,
+    rows_without_mailbox,
+)
+from o2_connector.core.outcomes import Cause, Outcome, Rule
+from o2_connector.core.phone_book import PhoneBook, read_phone_book
+from o2_connector.core.report import Detail
+from o2_connector.core.tables import Items, Participants
+from o2_connector.engine.directory import find_by_number, find_mailboxes
+from o2_connector.engine.mapping_folder import read_folder
+from o2_connector.engine.shards import share_of
+from o2_connector.hooks.graph import GraphHook
+from o2_connector.hooks.staging import StagingHook
+
+_AT_ONCE = 1 << 14  # deliveries whose columns become Python's numbers together
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MappingRules:
+    """Say by what rules mailboxes are found.
+
+    :param folder: whose CSV files are, together, the mapping.
+    :param region: ISO 3166 code of the country that national numbers belong to.
+    :param zone: at whose midnights the periods of mapping rows begin and end.
+    :param remember: how long what the directory said of an address is taken for true.
+    :param by_number: whether the directory's own numbers are the last rule.
+    :param catch_all: address of the mailbox that gets what nobody gets.
+    """
+
+    folder: Path
+    region: str
+    zone: ZoneInfo
+    remember: timedelta
+    by_number: bool = False
+    catch_all: str | None = None
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Keep what the directory said, for whoever asks years later.
+
+    :param number: E.164, where it was asked for a number.
+    """
+
+    entry: DirectoryEntry
+    number: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ruling:
+    """Hold what was decided, and all that it went by.
+
+    :param said: what the directory said, frozen: of addresses, and of numbers.
+    """
+
+    candidates: Candidates
+    directory: dict[str, DirectoryEntry]
+    decisions: Decisions
+    said: StagedObject
+
+    @property
+    def book(self) -> PhoneBook:
+        """Return the mapping."""
+        return self.candidates.book
+
+
+def read_book(staging: StagingHook, rules: MappingRules) -> tuple[PhoneBook, StagedObject]:
+    """Read the mapping, once, and freeze it.
+
+    :raises StopError: when it contradicts itself, naming every fault at once.
+    """
+    book = read_phone_book(read_folder(rules.folder), rules.region, rules.zone)
+    with staging.writer(MAPPING_STEM, ".csv") as frozen:
+        frozen.write(book.frozen())
+    return book, frozen.staged
+
+
+def rule(
+    staging: StagingHook,
+    rules: MappingRules,
+    book: PhoneBook,
+    items: Items,
+    participants: Participants,
+    *,
+    run: str,
+    at: datetime,
+    uncaught: np.ndarray | None = None,
+) -> Ruling:
+    """Decide who gets each item; the directory's answers are frozen.
+
+    :param run: the stem of the run.
+    :param uncaught: which items the catch-all mailbox may get; without it all.
+    :raises StopError: when the catch-all mailbox is none.
+    """
+    candidates = find_candidates(participants, np.frombuffer(items.sent, dtype=np.int64), book, rules.region)
+    graph = GraphHook()
+    caught = {rules.catch_all.strip().lower()} if rules.catch_all else set()
+    directory = find_mailboxes(staging, graph, candidates.addresses() | caught, remember=rules.remember, at=at)
+    by_number: dict[str, DirectoryEntry] = {}
+    if rules.by_number:
+        by_number = find_by_number(staging, graph, candidates.numbers, rules.region, at=at)
+    decisions = decide(
+        len(items),
+        candidates,
+        directory,
+        by_number,
+        catch_all=_catch_all(directory, caught),
+        uncaught=uncaught,
+    )
+    said = [Said(entry=directory[address]) for address in sorted(directory)]
+    said += [Said(number=number, entry=by_number[number]) for number in sorted(by_number)]
+    return Ruling(
+        candidates=candidates,
+        directory=directory,
+        decisions=decisions,
+        said=staging.write_lines(f"{run}directory.", said),
+    )
+
+
+def ruled_deliveries(items: Items, ruling: Ruling, *, tasks: int) -> Iterator[Delivery]:
+    """Yield every delivery, in the order of :func:`o2_connector.engine.shards.write_shards`.
+
+    The source may send an item again. The same record is archived once; another record of the same id is a
+    contradiction that a person must settle, and never silently takes the first one's place.
+    """
+    mailboxes, table = ruling.decisions.mailboxes, ruling.decisions.deliveries
+    row, mailbox = table["row"].to_numpy(), table["mailbox"].to_numpy()
+    shares = np.array([share_of(each, tasks)[0] for each in mailboxes], dtype=np.int64)
+    order = np.lexsort((np.frombuffer(items.sent, dtype=np.int64)[row], mailbox, shares[mailbox]))
+    places = places_of(ruling.book)
+    columns = [row, mailbox, table["rule"].to_numpy(), table["book_row"].to_numpy()]
+    repeats = items.repeats()
+    for start in range(0, len(order), _AT_ONCE):
+        some = order[start : start + _AT_ONCE]
+        for number, to, by, line in zip(*(column[some].tolist() for column in columns), strict=True):
+            pack, offset, length = items.place(number)
+            settled = None
+            if number in repeats:
+                conflicts = repeats[number]
+                settled = (
+                    (Outcome.FAILED, Cause.CONFLICTING_ITEM) if conflicts else (Outcome.SKIPPED, Cause.SAME_ITEM_AGAIN)
+                )
+            yield Delivery(
+                item=number,
+                item_id=items.item_ids[number],
+                key=items.key(number),
+                mailbox=mailboxes[to],
+                sent=items.sent[number],
+                pack=pack,
+                offset=offset,
+                length=length,
+                attached=items.attached(number),
+                rule=RULES[by],
+                place=places[line] if RULES[by] is Rule.MAPPING else None,
+                causes=items.causes(number),
+                settled=settled,
+            )
+
+
+def places_of(book: PhoneBook) -> list[str]:
+    """Return file and line of each row of the book."""
+    return [f"{file}:{line}" for file, line in zip(book.rows["file"].tolist(), book.rows["line"].tolist(), strict=True)]
+
+
+def row_details(ruling: Ruling, region: str) -> Iterator[Detail]:
+    """Yield every mapping row that needs a person: it leads to no mailbox, or the directory says otherwise."""
+    for file, line, cause in rows_without_mailbox(ruling.candidates, ruling.directory):
+        yield Detail(item_id=None, outcome="mapping", cause=cause, place=f"{file}:{line}")
+    for file, line in rows_of_another(ruling.candidates, ruling.directory, region):
+        yield Detail(item_id=None, outcome="mapping", cause=Cause.OTHER_HOLDER, place=f"{file}:{line}")
+
+
+def _catch_all(directory: dict[str, DirectoryEntry], caught: set[str]) -> str | None:
+    for address in caught:
+        entry = directory[address]
+        if entry.mailbox is None:
+            raise StopError(
+                f"The catch-all mailbox leads nowhere ({entry.cause}); nothing was imported. Correct O2_CATCH_ALL,"
+                " or leave it empty."
+            )
+        return entry.mailbox
+    return None
