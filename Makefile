@@ -8,13 +8,14 @@ SEED   ?= 1
 ZONE   ?= Europe/London
 DAY    ?=
 CORPUS ?=
+WINDOW ?=
 MAPPINGS ?= include/mappings
 
 bin     := .venv/bin
 options  = --items '$(ITEMS)' --users '$(USERS)' --seed '$(SEED)' --zone '$(ZONE)' \
            $(if $(DAY),--day '$(DAY)') $(if $(CORPUS),--corpus '$(CORPUS)')
 
-.PHONY: help demo up down check-mapping test torture lint lock install bench-staging bench-import bench-convert bench-directory
+.PHONY: help demo up down check-mapping mapping-diff test torture lint lock install bench-staging bench-import bench-convert bench-directory bench-map
 .DEFAULT_GOAL := help
 
 # Airflow starts in half the time when Python may keep its bytecode.
@@ -40,6 +41,10 @@ down:
 ## Say what is not right in the mapping files, before a run does: make check-mapping [MAPPINGS=include/mappings].
 check-mapping: install
 	@PYTHONPATH=plugins exec $(bin)/python -m o2_connector.commands check-mapping '$(MAPPINGS)'
+
+## Say what changed mapping files would do to archived days: make mapping-diff WINDOW=2026-11-21 [MAPPINGS=folder].
+mapping-diff: install
+	@PYTHONPATH=plugins exec $(bin)/python -m o2_connector.commands mapping-diff '$(WINDOW)' '$(MAPPINGS)'
 
 ## Run every test.
 test: install
@@ -70,6 +75,10 @@ bench-convert: install
 ## Measure how the directory is asked for 10,000 addresses, beside a loop of single requests.
 bench-directory: install
 	@PYTHONPATH=plugins exec $(bin)/python -m benchmarks.directory
+
+## Measure the mapping step for a million participants, beside the row-by-row ways.
+bench-map: install
+	@PYTHONPATH=plugins exec $(bin)/python -m benchmarks.mapping
 
 ## Resolve requirements.txt into requirements.lock, for every Python from 3.11 to 3.14.
 lock: install

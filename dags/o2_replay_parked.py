@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pendulum
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
-from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Param
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetOrTimeSchedule,
+    AssetWatcher,
+    AsyncCallback,
+    CronTriggerTimetable,
+    DeadlineAlert,
+    DeadlineReference,
+    Param,
+)
 
 from o2_connector.core.settings import read_settings
 from o2_connector.operators.deliver import ImportToMailboxesOperator
@@ -31,7 +41,8 @@ without a change of the files), and by hand.
 - **reconcile** adds the book up, writes the report, which names what stays parked and since when, and lets what was
   delivered leave the park. What failed stays parked: the next run tries it again.
 
-Running it again is always safe.
+Running it again is always safe. While this DAG is paused nobody watches the files; what changed meanwhile is noticed as
+soon as it is let go.
 """
 
 with DAG(
@@ -43,9 +54,7 @@ with DAG(
         assets=[
             Asset(
                 "o2_mapping_files",
-                watchers=[
-                    AssetWatcher(name="changes", trigger=MappingFilesTrigger(folder=SETTINGS.mappings)),
-                ],
+                watchers=[AssetWatcher(name="changes", trigger=MappingFilesTrigger(folder=SETTINGS.mappings))],
             )
         ],
     ),
@@ -76,6 +85,23 @@ with DAG(
             " wait; nothing is lost. Open the run in Airflow: the first red task's log says what is wrong and what to"
             " do. The next run tries again, and nothing is delivered twice.",
         )
+    )
+    if SETTINGS.alert_email
+    else None,
+    # Nothing has to be delivered by then, but a run that hangs keeps all later ones waiting, and nobody would see it.
+    deadline=DeadlineAlert(
+        name="replayed in time",
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=SETTINGS.deadline,
+        callback=AsyncCallback(
+            SmtpNotifier,
+            kwargs=SETTINGS.notice(
+                "O2 archive: a replay of parked items is late ({{ dag_run.dag_run_id }})",
+                "The run <b>{{ dag_run.dag_run_id }}</b> of {{ dag_run.dag_id }} was not finished by"
+                " {{ deadline.deadline_time }}. It goes on, and the next one waits for it; nothing is lost. Open the"
+                " run in Airflow to see which task it waits for.",
+            ),
+        ),
     )
     if SETTINGS.alert_email
     else None,

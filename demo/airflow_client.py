@@ -12,6 +12,7 @@ import requests
 from demo.options import Options
 
 DAG = "o2_network_archive"
+REPLAY = "o2_replay_parked"
 COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
@@ -55,10 +56,9 @@ class Airflow:
             return ["api_server"]
         return [name for name in COMPONENTS if (health.get(name) or {}).get("status") != "healthy"]
 
-    def has_dag(self) -> bool:
-        """Tell whether the DAG has been read."""
-        answer = self._ask("GET", "/api/v2/dags", params={"dag_id_pattern": DAG, "exclude_stale": "true"})
-        return any(dag["dag_id"] == DAG for dag in answer["dags"])
+    def dags(self) -> set[str]:
+        """Name the DAGs that have been read."""
+        return {dag["dag_id"] for dag in self._ask("GET", "/api/v2/dags", params={"exclude_stale": "true"})["dags"]}
 
     def import_errors(self) -> list[str]:
         """Give the stack of every DAG file that cannot be read."""
@@ -68,7 +68,7 @@ class Airflow:
         ]
 
     def trigger(self, options: Options) -> str:
-        """Make the run of the day, then let the DAG go; give the run's id.
+        """Make the archive's run of the day, then let the DAG go; give the run's id.
 
         In this order: a run of that logical date is there when the scheduler first looks, so it makes no second one.
         """
@@ -82,24 +82,29 @@ class Airflow:
             "conf": {"window_start": start, "window_end": end},
         }
         run = self._ask("POST", f"/api/v2/dags/{DAG}/dagRuns", json=body)
-        self._ask("PATCH", f"/api/v2/dags/{DAG}", json={"is_paused": False})
+        self.let_go(DAG)
         return str(run["dag_run_id"])
 
-    def run_ids(self) -> list[str]:
-        """Name every run of the DAG."""
-        return [run["dag_run_id"] for run in self._ask("GET", f"/api/v2/dags/{DAG}/dagRuns")["dag_runs"]]
+    def let_go(self, dag: str) -> None:
+        """Let a DAG run by its schedule from now on."""
+        self._ask("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": False})
 
-    def run_state(self, run_id: str) -> str:
-        """Give the state of the run: queued, running, success or failed."""
-        return str(self._ask("GET", f"/api/v2/dags/{DAG}/dagRuns/{run_id}")["state"])
+    def run_ids(self, dag: str = DAG) -> list[str]:
+        """Name every run of a DAG, oldest first."""
+        runs = self._ask("GET", f"/api/v2/dags/{dag}/dagRuns", params={"order_by": "id"})
+        return [run["dag_run_id"] for run in runs["dag_runs"]]
 
-    def task_runs(self, run_id: str) -> Sequence[TaskRun]:
-        """List the run's task instances, page by page."""
+    def run_state(self, run_id: str, dag: str = DAG) -> str:
+        """Give the state of a run: queued, running, success or failed."""
+        return str(self._ask("GET", f"/api/v2/dags/{dag}/dagRuns/{run_id}")["state"])
+
+    def task_runs(self, run_id: str, dag: str = DAG) -> Sequence[TaskRun]:
+        """List a run's task instances, page by page."""
         found: list[TaskRun] = []
         while True:
             page = self._ask(
                 "GET",
-                f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances",
+                f"/api/v2/dags/{dag}/dagRuns/{run_id}/taskInstances",
                 params={"limit": 100, "offset": len(found), "order_by": "id"},
             )
             found += [
@@ -116,9 +121,9 @@ class Airflow:
             if not page["task_instances"] or len(found) >= page["total_entries"]:
                 return found
 
-    def returned(self, run_id: str, task: str) -> Any:
+    def returned(self, run_id: str, task: str, dag: str = DAG) -> Any:
         """Give what a task returned, or None when it returned nothing."""
-        path = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task}/xcomEntries/return_value"
+        path = f"/api/v2/dags/{dag}/dagRuns/{run_id}/taskInstances/{task}/xcomEntries/return_value"
         try:
             return self._ask("GET", path)["value"]
         except requests.HTTPError as error:

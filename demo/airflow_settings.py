@@ -23,7 +23,7 @@ SMTP = "AIRFLOW_CONN_SMTP_DEFAULT"
 #: Airflow's own paths of logs are longer than a line. As there: who writes the log knows the try from the task instance
 #: alone, who reads it says which one it wants.
 TASK_LOG = (
-    "{{ ti.run_id }}/{{ ti.task_id }}{% if ti.map_index >= 0 %}-{{ ti.map_index }}{% endif %}"
+    "{{ ti.dag_id }}/{{ ti.run_id }}/{{ ti.task_id }}{% if ti.map_index >= 0 %}-{{ ti.map_index }}{% endif %}"
     ".try-{{ try_number|default(ti.try_number) }}.log"
 )
 
@@ -108,7 +108,7 @@ def sandbox_connections(sandbox: Mapping[str, Any]) -> dict[str, str]:
 def base_environment(where: Where, database: str, *, scheduled: bool) -> dict[str, str]:
     """Make the environment of every part of Airflow, without connections.
 
-    :param scheduled: whether the DAG also runs by its schedule, and not only when it is triggered.
+    :param scheduled: whether DAGs also run by their schedules, and not only when they are triggered.
     """
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     # The tasks talk to the API server and to the sandbox on this machine; no proxy has a part in that.

@@ -15,11 +15,13 @@ import requests
 
 from demo.options import Options
 from demo.screen import shown
-from o2_connector.core.rebuild import read_graph_message, rebuild
 
 ITEM_ID = "x-o2-item-id"
 ITEM_TYPE = "x-o2-item-type"
 KINDS = ("SMS", "MMS", "CALL", "VOICEMAIL")
+
+#: Items of a day among which somebody is looked for who takes part in many.
+ENOUGH = 2000
 
 
 @dataclass(kw_only=True)
@@ -70,6 +72,9 @@ def header(message: dict[str, Any], name: str) -> str:
 
 def look(sandbox: dict[str, Any], *, keep_texts: bool) -> Arrived:
     """Read every e-mail that is in a mailbox, one after the other."""
+    # Not at the top: to end a demo takes nothing of the connector, nor its folder on the path.
+    from o2_connector.core.rebuild import read_graph_message, rebuild
+
     arrived = Arrived()
     for message in _answers(sandbox, "/_sandbox/messages"):
         item_id, kind = header(message, ITEM_ID), header(message, ITEM_TYPE)
@@ -127,3 +132,20 @@ def corpus_texts(file: Path | None) -> Iterator[str]:
         for line in lines:
             if line.strip():
                 yield json.loads(line)["text"]
+
+
+def somebody_parked(options: Options) -> tuple[str, str] | None:
+    """Give the number of a phone whose items wait, and an address that could be its; None where none do."""
+    from sandbox.people import line_of
+    from sandbox.world import World
+
+    world = World(options.seed, options.users, options.items, options.zone.key, corpus=options.corpus)
+    unserved = {line_of(person.phone): person.phone for person in world.people if not (person.user or person.mapped_to)}
+    seen = Counter(
+        line_of(party["phone"])
+        for item in world.items_of(*options.window, stop=ENOUGH)
+        for party in (item["from"], *item["to"])
+    )
+    number = max(unserved, key=seen.__getitem__)
+    address = next(user.mail for user in world.directory if user.mail and user.mailbox == "ok")
+    return (unserved[number], address) if seen[number] else None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from demo import mailboxes
-from demo.airflow_client import DAG, Airflow, TaskRun
+from demo.airflow_client import DAG, REPLAY, Airflow, TaskRun
 from demo.airflow_settings import (
     GRAPH,
     SMTP,
@@ -83,7 +83,7 @@ def start_sandbox(options: Options, where: Where, parts: Parts) -> Part:
 
 
 def start(options: Options, where: Where, parts: Parts, screen: Screen) -> Scene:
-    """Start every part that is needed and wait until all are healthy and the DAG has been read."""
+    """Start every part that is needed and wait until all are healthy and the DAGs have been read."""
     airflow = str(Path(sys.executable).parent / "airflow")
     sandboxed, sandbox = needs_sandbox(os.environ), None
     with screen.step("sandbox, PostgreSQL" if sandboxed else "PostgreSQL"):
@@ -110,18 +110,18 @@ def start(options: Options, where: Where, parts: Parts, screen: Screen) -> Scene
         ):
             parts.start(name, [airflow, name, *arguments], environ=environ, cwd=ROOT)
         wait_for("Airflow", lambda: not client.missing(), parts)
-        wait_for(f"The DAG {DAG}", lambda: is_read(client), parts)
+        wait_for(f"{DAG} or {REPLAY}", lambda: are_read(client), parts)
     return Scene(
         options=options, where=where, parts=parts, screen=screen, airflow=client, sandbox=sandbox, environ=environ
     )
 
 
-def is_read(client: Airflow) -> bool:
-    """Tell whether the DAG has been read; raise when its file cannot be."""
+def are_read(client: Airflow) -> bool:
+    """Tell whether the DAGs have been read; raise when a file cannot be."""
     errors = client.import_errors()
     if errors:
         raise DemoError("A DAG file cannot be read:\n\n" + "\n\n".join(errors))
-    return client.has_dag()
+    return {DAG, REPLAY} <= client.dags()
 
 
 def follow(scene: Scene, run_id: str) -> tuple[str, list[TaskRun]]:
@@ -138,9 +138,9 @@ def follow(scene: Scene, run_id: str) -> tuple[str, list[TaskRun]]:
 
 
 def task_log(where: Where, run_id: str, run: TaskRun) -> Path:
-    """Find the log of a task's last try."""
+    """Find the log of the last try of a task of the archive."""
     number = f"-{run.map_index}" if run.map_index >= 0 else ""
-    return where.task_logs / run_id / f"{run.task}{number}.try-{run.try_number}.log"
+    return where.task_logs / DAG / run_id / f"{run.task}{number}.try-{run.try_number}.log"
 
 
 def readable(line: str) -> Iterator[str]:
@@ -266,9 +266,21 @@ def show_where(scene: Scene, report: dict[str, Any] | None, *, stays: bool) -> N
         if scene.sandbox:
             screen.fact("mailboxes", scene.sandbox["page"], "the browser will not know the authority below")
             screen.fact("their authority", relative(Path(scene.sandbox["ca_file"])))
+        show_mappings(scene)
         screen.fact("to end", "make down")
     else:
         screen.fact("Airflow, mailboxes", "make up", "the same, and it stays for you to click around in")
+
+
+def show_mappings(scene: Scene) -> None:
+    """Say where the mapping files lie, and how to let somebody have what waits for them."""
+    folder = relative(Path(scene.environ.get("O2_MAPPINGS", ROOT / "include" / "mappings")))
+    scene.screen.fact("mapping files", f"{folder}/")
+    scene.screen.fact("parked items", "come by themselves, in half a minute, once somebody is added there")
+    somebody = None if os.environ.get(TELEMESSAGE) else mailboxes.somebody_parked(scene.options)
+    if somebody:
+        scene.screen.fact("", rf"printf 'Phone,Mailbox\n{','.join(somebody)}\n' > {folder}/new.csv")
+    scene.screen.fact("their runs", f"{scene.where.url}/dags/{REPLAY}")
 
 
 def archive(scene: Scene, *, stays: bool) -> bool:
@@ -282,7 +294,9 @@ def archive(scene: Scene, *, stays: bool) -> bool:
         show_book(counts, scene.screen)
     show_failures(scene, run_id, runs)
     identical = show_mailboxes(scene) if state == "success" else False
-    others = [other for other in scene.airflow.run_ids() if other != run_id]
+    others = [other for dag in (DAG, REPLAY) for other in scene.airflow.run_ids(dag) if other != run_id]
+    if stays:
+        scene.airflow.let_go(REPLAY)
     if others and not stays:
         scene.screen.line(scene.screen.bad(f"  The scheduler made other runs too: {', '.join(others)}"))
     show_where(scene, manifest.get("report"), stays=stays)

@@ -153,8 +153,13 @@ class Instance:
 def archive(folder: Path, monkeypatch: pytest.MonkeyPatch, **world: Any) -> Iterator[Archive]:
     """Start a sandbox and point Airflow's connections at it."""
     with running(folder / "sandbox", **world) as sandbox:
-        for name, value in sandbox_connections(sandbox.details()).items():
-            monkeypatch.setenv(name, value)
-        staging = {"conn_type": "fs", "extra": {"path": str(folder / "staging")}}
-        monkeypatch.setenv("AIRFLOW_CONN_O2_STAGING", json.dumps(staging))
-        yield Archive(sandbox=sandbox, staging=folder / "staging", mappings=sandbox.mappings)
+        yield connected(sandbox, folder, monkeypatch)
+
+
+def connected(sandbox: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    """Point Airflow's connections at a sandbox, and at a new staging directory."""
+    for name, value in sandbox_connections(sandbox.details()).items():
+        monkeypatch.setenv(name, value)
+    staging = {"conn_type": "fs", "extra": {"path": str(folder / "staging")}}
+    monkeypatch.setenv("AIRFLOW_CONN_O2_STAGING", json.dumps(staging))
+    return Archive(sandbox=sandbox, staging=folder / "staging", mappings=sandbox.mappings)

@@ -12,6 +12,8 @@ import jsonschema
 import pytest
 import yaml
 
+from o2_connector.core.settings import read_settings
+
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSE = ROOT / "docker-compose.yaml"
 INTERPOLATED = re.compile(r"(?<!\$)\$\{(?P<name>\w+)(?P<default>:-[^}]*|:\?[^}]*)?\}")
@@ -54,6 +56,22 @@ def test_every_variable_is_explained_in_the_example_and_every_example_is_used() 
     assert used == set(variables(ROOT / ".env.example"))
 
 
+def test_every_setting_of_the_dag_files_is_in_every_airflow_service_with_the_dag_files_own_default(
+    compose: dict[str, Any],
+) -> None:
+    source = (ROOT / "plugins" / "o2_connector" / "core" / "settings.py").read_text()
+    settings = set(re.findall(r'"(O2_\w+)"', source))
+    mappings = "/opt/airflow/include/mappings"
+
+    assert {"O2_TIMEZONE", "O2_DIRECTORY_HOURS", "O2_CATCH_ALL"} <= settings
+    for name in AIRFLOW:
+        given = {name: value for name, value in compose["services"][name]["environment"].items() if name in settings}
+        assert given.keys() == settings
+        defaults = {name: INTERPOLATED.sub(lambda found: found["default"][2:], text) for name, text in given.items()}
+        assert read_settings(defaults, mappings) == read_settings({}, mappings)
+    assert read_settings(variables(ROOT / ".env.example"), mappings) == read_settings({}, mappings)
+
+
 def test_no_secret_stands_in_the_file_and_none_has_a_default() -> None:
     text = COMPOSE.read_text()
     secret = re.compile(r"KEY|SECRET|PASSWORD|CONN_O2")
@@ -83,8 +101,10 @@ def test_every_airflow_service_runs_the_same_image_in_the_same_environment_and_n
 
 
 def test_the_mapping_files_and_the_certificates_can_be_read_and_not_written(compose: dict[str, Any]) -> None:
+    # At one path: the dag-processor says in which folder the triggerer is to notice changes, and the worker reads it.
     for name in ("dag-processor", "triggerer", "worker", "api-server"):
         seen = mounts(compose["services"][name])
+        assert compose["services"][name]["environment"]["O2_MAPPINGS"].endswith(":-/opt/airflow/include/mappings}")
         assert seen["/opt/airflow/include"] == ("./include", False)
         assert seen["/opt/airflow/ca"] == ("./docker/ca", False)
 

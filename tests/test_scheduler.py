@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from aiosmtpd.controller import Controller
 
 from demo import mailboxes
-from demo.airflow_client import DAG, Airflow
+from demo.airflow_client import DAG, REPLAY, Airflow
 from demo.airflow_settings import Where, free_port
 from demo.options import ROOT, settle
 from demo.parts import Parts, Signals
 from demo.screen import Screen
 from demo.story import Scene, start
+from o2_connector.triggers.mapping_files import look
 from sandbox.mailsink import MailSink
+from sandbox.people import Person, line_of
+from sandbox.world import World
 
 ITEMS = 60
+REPLAY_LATE = "a replay of parked items is late"
+AIRFLOW = str(Path(sys.executable).parent / "airflow")
 
 
 @contextmanager
@@ -51,8 +61,10 @@ def mail_sink(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EmailMessage]]:
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scene, list[EmailMessage], str]]:
     """Give a running Airflow, the mails that it sent, and its first run, of yesterday."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        # Every run here is late after seven seconds, so that a late day can be seen.
-        monkeypatch.setenv("O2_DEADLINE_HOURS", "0.002")
+        # Every run here is late after two seconds, so that a late one can be seen.
+        monkeypatch.setenv("O2_DEADLINE_HOURS", "0.0005")
+        # Files are watched from the first time that the DAG is read after it was let go.
+        monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL", "5")
         for name in ("AIRFLOW_HOME", "AIRFLOW__CORE__UNIT_TEST_MODE"):
             monkeypatch.delenv(name, raising=False)
         with mail_sink(monkeypatch) as mails:
@@ -76,20 +88,29 @@ def eventually(what: str, found: Callable[[], Any], seconds: float = 240) -> Any
     return answer
 
 
-def over(client: Airflow, run_id: str) -> str:
+def over(client: Airflow, run_id: str, dag: str = DAG) -> str:
     def state() -> str | None:
-        now = client.run_state(run_id)
+        now = client.run_state(run_id, dag)
         return now if now in ("success", "failed") else None
 
     return str(eventually(f"run {run_id} ends", state))
 
 
-def counts(client: Airflow, run_id: str) -> dict[str, Any]:
-    return dict(client.returned(run_id, "reconcile")["counts"])
+def counts(client: Airflow, run_id: str, dag: str = DAG) -> dict[str, Any]:
+    return dict(client.returned(run_id, "reconcile", dag)["counts"])
+
+
+def told_by_files(client: Airflow, number: int) -> str:
+    """Return the id of the replay that the mapping files started as the number-th, once it is there."""
+
+    def runs() -> list[str]:
+        return [run for run in client.run_ids(REPLAY) if run.startswith("asset_triggered")]
+
+    return str(eventually(f"replay number {number} starts", lambda: runs()[number - 1 :])[0])
 
 
 def cli(scene: Scene, *arguments: str) -> str:
-    command = [str(Path(sys.executable).parent / "airflow"), *arguments]
+    command = [AIRFLOW, *arguments]
     answer = subprocess.run(command, env=scene.environ, cwd=ROOT, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr[-2000:]
     return answer.stdout
@@ -146,6 +167,103 @@ def test_a_day_again_and_a_backfill_of_three_leave_one_copy_of_everything(
     assert any(day in str(each["subject"]) for each in late)
 
 
+def world_of(scene: Scene) -> World:
+    options = scene.options
+    return World(options.seed, options.users, options.items, options.zone.key)
+
+
+def belongs(scene: Scene, enrolled: Sequence[Person], address: str) -> set[tuple[str, str]]:
+    """Say who should have which items by now: mailbox and item id, of every window that was archived.
+
+    :param address: of the mailbox that those who are enrolled were given.
+    """
+    world = world_of(scene)
+    given = next(user.id for user in world.directory if user.user_principal_name == address)
+    lines = {line_of(person.phone) for person in enrolled}
+    windows = [(scene.airflow.returned(run_id, "reconcile") or {}).get("window") for run_id in scene.airflow.run_ids()]
+    found = set()
+    for window in filter(None, windows):
+        for item in world.items_of(datetime.fromisoformat(window["start"]), datetime.fromisoformat(window["end"])):
+            found |= {(user.id, item["itemId"]) for user in world.users_of(item)}
+            if lines & {line_of(party["phone"]) for party in (item["from"], *item["to"])}:
+                found.add((given, item["itemId"]))
+    return found
+
+
+@pytest.mark.scheduler
+def test_who_is_added_to_the_mapping_files_gets_by_itself_what_waited_also_when_no_triggerer_saw_it(
+    airflow: tuple[Scene, list[EmailMessage], str],
+) -> None:
+    scene, mails, day = airflow
+    client, sandbox = scene.airflow, scene.sandbox or {}
+    folder, world = Path(sandbox["mappings"]), world_of(scene)
+    address = next(user.user_principal_name for user in world.directory if user.mailbox == "ok")
+    unserved = sorted((person for person in world.people if person.user is None), key=lambda person: person.kind)
+
+    def enrol(people: Sequence[Person]) -> None:
+        rows = "".join(f"{person.phone},{address}\n" for person in people)
+        (folder / "later.csv").write_text(f"ExternalUserId,O365UserMailbox\n{rows}")
+
+    def arrived() -> set[tuple[str, str]]:
+        found = mailboxes.look(sandbox, keep_texts=False)
+        assert (found.twice, found.drafts, found.breaches) == (0, 0, 0)
+        return set(found.copies)
+
+    def payloads(run_id: str) -> list[dict[str, Any]]:
+        path = f"/api/v2/dags/{REPLAY}/dagRuns/{run_id}/upstreamAssetEvents"
+        return [event["extra"]["payload"] for event in client._ask("GET", path)["asset_events"]]
+
+    assert over(client, day) == "success"
+    before = arrived()
+    assert before == belongs(scene, [], address)
+
+    # The first look tells as well, and the last morning of the time table has its say: neither finds anything to do.
+    client.let_go(REPLAY)
+    looked = told_by_files(client, 1)
+    (morning,) = eventually("a scheduled run", lambda: [run for run in client.run_ids(REPLAY) if run != looked])
+    assert morning.startswith("scheduled")
+    assert {over(client, run_id, REPLAY) for run_id in (looked, morning)} == {"success"}
+    assert counts(client, looked, REPLAY)["available_for_import"] == 0
+    assert payloads(looked) == [asdict(look(folder))]
+
+    enrol(unserved[:2])
+    added = told_by_files(client, 2)
+    assert over(client, added, REPLAY) == "success"
+    assert payloads(added) == [asdict(look(folder))]
+    some = arrived()
+    assert some == belongs(scene, unserved[:2], address) > before
+
+    (triggerer,) = [part for part in scene.parts.all if part.name == "triggerer"]
+    os.kill(triggerer.pid, signal.SIGTERM)
+    scene.parts.finish(triggerer)
+    enrol(unserved)
+    scene.parts.start("triggerer", [AIRFLOW, "triggerer", "--skip-serve-logs"], environ=scene.environ, cwd=ROOT)
+    unseen = told_by_files(client, 3)
+    assert over(client, unseen, REPLAY) == "success"
+    assert payloads(unseen) == [asdict(look(folder))]
+    everything = arrived()
+    assert everything == belongs(scene, unserved, address) > some
+    book = counts(client, unseen, REPLAY)
+    assert (book["balanced"], book["parked"], book["waiting"]) == (True, 0, 0)
+
+    cli(scene, "dags", "trigger", DAG, "--run-id", "after-the-replays")
+    assert over(client, "after-the-replays") == "success"
+    again = counts(client, "after-the-replays")
+    assert (again["balanced"], again["parked"], again["waiting"], again["imported"]) == (True, 0, 0, 0)
+    assert arrived() == everything
+
+    # By hand, from the UI's form: no logical date, no data interval; and nothing waits, so there is no book.
+    asked = {"dag_run_id": "by-hand", "logical_date": None}
+    client._ask("POST", f"/api/v2/dags/{REPLAY}/dagRuns", json=asked)
+    assert over(client, "by-hand", REPLAY) == "success"
+    assert client.returned("by-hand", "reconcile", REPLAY) is None
+    assert set(client.run_ids(REPLAY)) == {morning, looked, added, unseen, "by-hand"}
+
+    eventually(
+        "a notice that a replay is late", lambda: [each for each in mails if REPLAY_LATE in str(each["subject"])]
+    )
+
+
 @pytest.mark.scheduler
 def test_a_failure_that_cannot_heal_fails_at_once_and_somebody_is_told(
     airflow: tuple[Scene, list[EmailMessage], str],
@@ -153,8 +271,13 @@ def test_a_failure_that_cannot_heal_fails_at_once_and_somebody_is_told(
     scene, mails, _ = airflow
     client = scene.airflow
     wrong = Path((scene.sandbox or {})["mappings"]) / "wrong.csv"
+    replays = set(client.run_ids(REPLAY))
     wrong.write_text("ExternalUserId,O365UserMailbox\n+447700900555,a@example.com\n07700 900555,b@example.com\n")
 
+    def new_replay() -> str | None:
+        return next((run for run in client.run_ids(REPLAY) if run not in replays), None)
+
+    client.let_go(REPLAY)
     cli(scene, "dags", "trigger", DAG, "--run-id", "contradiction")
 
     assert over(client, "contradiction") == "failed"
@@ -162,12 +285,66 @@ def test_a_failure_that_cannot_heal_fails_at_once_and_somebody_is_told(
     assert states["map_mailboxes"] == states["reconcile"] == ("failed", 1)
     assert states["import_to_mailboxes"][0] == "upstream_failed"
     assert counts(client, "contradiction")["balanced"] is False
-    wanted = "a run failed (contradiction)"
-    told = eventually("a notice", lambda: [each for each in mails if wanted in str(each["subject"])])
+    told_of(mails, "a run failed (contradiction)")
+
+    # The file that stops the day stops the replay that it starts, too; what waits goes on waiting.
+    replay = eventually("the file starts a replay", new_replay)
+    assert over(client, replay, REPLAY) == "failed"
+    states = {each.task: (each.state, each.try_number) for each in client.task_runs(replay, REPLAY)}
+    assert states["find_parked"] == states["reconcile"] == ("failed", 1)
+    assert states["import_to_mailboxes"][0] == "upstream_failed"
+    told_of(mails, f"a replay of parked items failed ({replay})")
+
+    replays.add(replay)
+    wrong.unlink()
+    assert over(client, eventually("the mended files start another", new_replay), REPLAY) == "success"
+
+
+def told_of(mails: Sequence[EmailMessage], wanted: str) -> None:
+    """Wait for the notice of a failure, which says what to do and nothing personal."""
+    told = eventually(f"a notice that {wanted}", lambda: [each for each in mails if wanted in str(each["subject"])])
     notice = told[0].get_body(("html", "plain"))
     assert notice is not None
-    assert "the first red task's log says what is wrong" in notice.get_content()
-    wrong.unlink()
+    text = notice.get_content()
+    assert "the first red task's log says what is wrong" in text.replace("\n", " ")
+    assert not PERSONAL.search(text)
+
+
+@pytest.mark.scheduler
+def test_nothing_personal_is_in_what_airflow_keeps_of_any_run(airflow: tuple[Scene, list[EmailMessage], str]) -> None:
+    scene, _, day = airflow
+    assert over(scene.airflow, day) == "success"
+
+    mapping = (Path((scene.sandbox or {})["mappings"]) / "phones.csv").read_text().splitlines()[1:]
+
+    kept = dict(all_that_is_kept(scene))
+
+    assert all(len(PERSONAL.findall(row)) == 2 for row in mapping)
+    assert "map_mailboxes" in kept["task_instance"]
+    assert "/mappings" in kept["rendered_task_instance_fields"]
+    assert len([name for name in kept if "reconcile.try-1.log" in name]) >= 1
+    assert {name: found[0] for name, text in kept.items() if (found := PERSONAL.findall(text))} == {}
+
+
+# Any number of the organisation or of anybody else, however it is written, and any address but of whoever is on call.
+PERSONAL = re.compile(
+    r"(?:\+|\b00|\b)44[ (0)]*(?:7700 ?900|20 ?7946 ?0)\d{3}\b|\b0(?:7700 ?900|20 ?7946 ?0)\d{3}\b"
+    r"|(?!oncall@|o2@)\b[\w.'+-]+@[\w.-]*example\b",
+    re.IGNORECASE,
+)
+
+
+def all_that_is_kept(scene: Scene) -> Iterator[tuple[str, str]]:
+    """Yield each table of Airflow's database and each log of its parts and tasks as text, by name."""
+    engine = sqlalchemy.create_engine(scene.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    with engine.connect() as connection:
+        for table in sqlalchemy.inspect(engine).get_table_names():
+            rows = connection.execute(sqlalchemy.text(f'SELECT kept::text FROM "{table}" AS kept'))
+            yield table, "\n".join(row for (row,) in rows)
+    engine.dispose()
+    for log in (scene.where.folder / "logs").rglob("*.log"):
+        if log.name != "sandbox.log":
+            yield str(log.relative_to(scene.where.folder)), log.read_text()
 
 
 def _three(runs: list[str]) -> list[str] | None:

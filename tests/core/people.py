@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from o2_connector.core.conversion import IndexRow
 from o2_connector.core.directory import DirectoryEntry
+from o2_connector.core.identity import item_key
 from o2_connector.core.mapping import RULES, Candidates, Decisions, decide, find_candidates
 from o2_connector.core.outcomes import Cause, Rule
 from o2_connector.core.phone_book import PhoneBook, read_phone_book
@@ -66,19 +70,22 @@ def deliveries_of(decisions: Decisions) -> dict[tuple[int, str], Rule]:
     return {(row, box): rule for row, box, rule in rows}
 
 
+def item_row(name: str, **changes: Any) -> IndexRow:
+    """Return an item's line of the index."""
+    fields = {
+        "item_id": name,
+        "key": item_key(name),
+        "sent": 0,
+        "record": hashlib.sha256(name.encode()).hexdigest(),
+        "eml": (0, 1),
+        "eml_sha256": "0" * 64,
+        "message": (0, 1),
+    }
+    return IndexRow(**{**fields, **changes})
+
+
 def items_of(count: int) -> Items:
     """Return so many items."""
     items = Items()
-    for number in range(count):
-        items.add(
-            item_id=f"i-{number}",
-            key=f"{number:040x}",
-            record=f"{number:064x}",
-            sent=number,
-            pack=0,
-            offset=0,
-            length=1,
-            attached=0,
-            causes=(),
-        )
+    items.extend([item_row(f"i-{number}", sent=number) for number in range(count)], [0] * count)
     return items

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from o2_connector.core import tables
 from o2_connector.core.conversion import PARTICIPANTS_HEAD
+from o2_connector.core.outcomes import Cause
 from o2_connector.core.tables import Items, Participants, gathered, read_participants
-from tests.core.people import items_of
+from tests.core.people import item_row, items_of
 
 
 def told(found: Participants) -> list[tuple[int, str, str, bool]]:
@@ -75,37 +77,27 @@ def test_people_that_are_at_hand_are_gathered_likewise() -> None:
 
 def test_items_keep_what_was_added() -> None:
     items = items_of(3)
-    items.add(
-        item_id="last",
+    last = item_row(
+        "last",
         key="ab" * 20,
         record="cd" * 32,
         sent=-5,
-        pack=7,
-        offset=1 << 40,
-        length=9,
+        message=(1 << 40, 9),
         attached=1 << 33,
-        causes=("gone",),
+        causes=(Cause.ATTACHMENT_GONE,),
     )
+    items.extend([item_row("other"), last], [6, 7])
 
-    assert (len(items), items.item_ids[3], items.key(3), items.record(3)) == (4, "last", "ab" * 20, "cd" * 32)
-    assert (items.sent[3], items.place(3), items.attached(3)) == (-5, (7, 1 << 40, 9), 1 << 33)
-    assert (items.causes(3), items.causes(2)) == (("gone",), ())
+    assert (len(items), items.item_id(4), items.key(4), items.record(4)) == (5, "last", "ab" * 20, "cd" * 32)
+    assert (items.sent[4], items.place(4), items.attached(4)) == (-5, (7, 1 << 40, 9), 1 << 33)
+    assert (items.causes(4), items.causes(3)) == ((Cause.ATTACHMENT_GONE,), ())
+    assert list(items.places(np.array([4, 3]))) == [(-5, 7, 1 << 40, 9), (0, 6, 0, 1)]
 
 
 def repeated(*rows: tuple[str, str]) -> Items:
     items = Items()
-    for key, record in rows:
-        items.add(
-            item_id="i",
-            key=key.ljust(40, "0"),
-            record=record.ljust(64, "0"),
-            sent=0,
-            pack=0,
-            offset=0,
-            length=0,
-            attached=0,
-            causes=(),
-        )
+    found = [item_row("i", key=key.ljust(40, "0"), record=record.ljust(64, "0")) for key, record in rows]
+    items.extend(found, [0] * len(found))
     return items
 
 

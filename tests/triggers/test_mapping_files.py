@@ -1,4 +1,4 @@
-"""The trigger on real folders; what Airflow does with its events is tests/test_replay_schedule.py's."""
+"""The trigger on real folders; what Airflow does with its events is tests/test_scheduler.py's."""
 
 from __future__ import annotations
 

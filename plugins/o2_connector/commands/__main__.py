@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
-from o2_connector.commands import check_mapping
-from o2_connector.core.errors import StopError
+from o2_connector.commands import check_mapping, mapping_diff
+from o2_connector.core.errors import ConnectorError
 
-COMMANDS = (check_mapping,)  # a module each, which adds its parser and names the function that runs it
+COMMANDS = (check_mapping, mapping_diff)  # a module each, which adds its parser and names the function that runs it
 
 
 def main() -> int:
@@ -20,11 +21,15 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         status: int = arguments.run(arguments)
-    except StopError as error:
+    except ConnectorError as error:
         print(error, file=sys.stderr)
         return 2
     return status
 
 
 if __name__ == "__main__":
+    # As Airflow's own `airflow connections test` does: else those of its database are not found outside of a task.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    # Its log goes to the same screen, and a command says by itself what there is to say.
+    os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
     sys.exit(main())

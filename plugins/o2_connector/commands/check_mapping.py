@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
-from shutil import get_terminal_size
-from textwrap import fill
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from o2_connector.core.mapping_files import Finding, Severity, read_mapping_files
+from o2_connector.commands.connections import GRAPH, is_there
+from o2_connector.commands.screen import counted, summed, wrapped
+from o2_connector.core.errors import ConnectorError
+from o2_connector.core.mapping_files import Finding, MappingRow, Severity, labels_of, read_mapping_files
 from o2_connector.core.phone_book import bind
-from o2_connector.core.settings import read_settings
+from o2_connector.core.settings import Settings, read_settings
 from o2_connector.engine.mapping_folder import read_folder, unread
 
 if TYPE_CHECKING:
@@ -25,13 +24,16 @@ if TYPE_CHECKING:
 def add_to(subparsers: Subparsers) -> None:
     """Add the command to the parser of commands."""
     parser = subparsers.add_parser("check-mapping", help="say what is not right in the mapping files")
-    parser.description = "Say what is not right in the mapping files. Exit 1 where a run could not use them."
+    parser.description = (
+        "Say what is not right in the mapping files, and where there is a connection o2_graph, which rows lead to no"
+        " mailbox. Exit 1 where a run could not use them."
+    )
     parser.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, default=Path("include/mappings"))
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print every finding, and a summary; return 1 where there is an error.
+    """Print every finding, what the directory was asked, and a summary; return 1 where there is an error.
 
     :raises StopError: where the folder or the settings are none.
     """
@@ -39,27 +41,34 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(os.environ, str(arguments.folder))
     rows, found = read_mapping_files(files, settings.region, ZoneInfo(settings.timezone))
     _, found = bind(rows, found)
-    findings = sorted([*found, *unread(arguments.folder)], key=lambda finding: (finding.file, finding.line or 0))
+    more, asked = _directory_findings(rows, files, settings)
+    findings = sorted([*found, *more, *unread(arguments.folder)], key=lambda finding: (finding.file, finding.line or 0))
     for finding in findings:
-        print(_shown(finding))
+        print(wrapped(str(finding)))
+    print(wrapped(asked))
     numbers = len({row.number for row in rows})
-    counted = ", ".join((_count(len(files), "file"), _count(len(rows), "row"), _count(numbers, "number")))
-    print(f"{counted}: {_summary(findings)}")
+    counts = ", ".join((counted(len(files), "file"), counted(len(rows), "row"), counted(numbers, "number")))
+    print(f"{counts}: {summed(findings)}")
     return int(any(finding.severity is Severity.ERROR for finding in findings))
 
 
-def _shown(finding: Finding) -> str:
-    """Return a line; for a person, over several ones that end between words."""
-    if not sys.stdout.isatty():
-        return str(finding)
-    width = get_terminal_size().columns
-    return fill(str(finding), width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+def _directory_findings(
+    rows: Sequence[MappingRow], files: Sequence[tuple[str, bytes]], settings: Settings
+) -> tuple[list[Finding], str]:
+    """Return what the directory finds, and a sentence on whether it was asked."""
+    if not rows:
+        return [], "The directory was not asked: there is no row."
+    if not is_there(GRAPH, os.environ):
+        return [], f"The directory was not asked: there is no connection {GRAPH}."
+    from o2_connector.commands.directory_check import ask_directory, directory_findings  # seconds, for Airflow
 
-
-def _summary(findings: Iterable[Finding]) -> str:
-    counts = Counter(finding.severity for finding in findings)
-    return ", ".join(_count(counts[each], each) for each in Severity if counts[each]) or "nothing to mend"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    try:
+        directory = ask_directory({row.mailbox for row in rows}, settings)
+    except ConnectorError as error:  # what is wrong in the files is worth knowing all the same
+        return [], f"The directory could not be asked: {error}"
+    opened = sum(entry.mailbox is not None for entry in directory.values())
+    labels = {name: labels_of(name, content) for name, content in files}
+    return (
+        list(directory_findings(rows, directory, settings.region, labels)),
+        f"The directory was asked: {opened:,} of the {len(directory):,} addresses lead to a mailbox.",
+    )

@@ -9,8 +9,8 @@ bytes: that a name could be created says it all.
     directory/<day>/<tenant>.<time>.<sha256>.jsonl        what the directory said of addresses, when it was asked
     owners/<bucket>/<number>/…                            who may write to a bucket's mailboxes, owner by owner
     parked/<window>/waiting.<sha256>.jsonl                items that wait for a mailbox
-    parked/<window>/gone.<sha256>.jsonl                   which of those wait no longer
-    parked/<window>/looked.<sha256>                       by which mappings the window was decided on or looked at
+    parked/<window>/gone.<sha256>.jsonl                   which of those wait no longer, and who has their copy
+    parked/<window>/looked.<n>.<sha256>                   by which mappings the window was decided on or looked at
     replays/<span>/runs/<run>/…                           what replays of parked items decided and did, like windows'
     windows/<window>/export/<sha256>.json                 the source's frozen list of batches
     windows/<window>/raw/<batch>.<sha256>.jsonl           a batch, byte for byte
@@ -150,12 +150,27 @@ def gone_stem(window: str) -> str:
     return f"{PARKED}{window}/gone."
 
 
-def looked_name(window: str, mapping: str) -> str:
+def looked_stem(window: str) -> str:
+    """Return what the names begin with by which it is said that a window was decided on, or looked at."""
+    return f"{PARKED}{window}/looked."
+
+
+def looked_name(window: str, number: int, mapping: str) -> str:
     """Return the name by which it is said that a window was decided on, or looked at, by a mapping.
 
+    :param number: how manyeth look it is.
     :param mapping: the digest of the frozen mapping.
     """
-    return f"{PARKED}{window}/looked.{mapping}"
+    return f"{looked_stem(window)}{number:06d}.{mapping}"
+
+
+_LOOKED = re.compile(f"{PARKED}([^/]+)/looked\\.([0-9]+)\\.([0-9a-f]{{64}})")
+
+
+def look_of(name: str) -> tuple[str, int, str] | None:
+    """Return window, number and mapping of a look, or None where the name says something else."""
+    found = _LOOKED.fullmatch(name)
+    return (found[1], int(found[2]), found[3]) if found else None
 
 
 def mapping_object(mapping: str) -> str:

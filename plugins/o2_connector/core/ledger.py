@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import msgspec
 
@@ -103,15 +104,17 @@ class PackedPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _ENCODER = msgspec.json.Encoder()
+_LINES = 256  # that are encoded together
 _PACKS = msgspec.json.Decoder(tuple[StagedObject, ...])
 _DELIVERY = msgspec.json.Decoder(Delivery)
 
 
 def delivery_lines(packs: tuple[StagedObject, ...], rows: Iterable[Delivery]) -> Iterator[bytes]:
-    """Yield the lines of a deliveries object."""
+    """Yield the lines of a deliveries object, many at a time."""
     yield _ENCODER.encode(packs) + b"\n"
-    for row in rows:
-        yield _ENCODER.encode(row) + b"\n"
+    rest = iter(rows)
+    while some := list(islice(rest, _LINES)):
+        yield _ENCODER.encode_lines(some)
 
 
 def read_packs(line: bytes) -> tuple[StagedObject, ...]:

@@ -11,7 +11,7 @@ number, each address and each row; what a million participants cost is a few ope
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from o2_connector.core.outcomes import Cause, Rule
 from o2_connector.core.parties import is_smtp_address
 from o2_connector.core.phone_book import PhoneBook
 from o2_connector.core.phones import normalise_each
-from o2_connector.core.tables import Participants
+from o2_connector.core.tables import Participants, Texts
 
 RULES = tuple(Rule)
 """The rules by the numbers that tables have for them: the strongest first."""
@@ -43,6 +43,8 @@ CAUSES = (
 
 NOBODY = -1
 
+_AT_ONCE = 1 << 14  # spellings that are read together
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidates:
@@ -58,7 +60,7 @@ class Candidates:
 
     table: pd.DataFrame
     book: PhoneBook
-    numbers: list[str]
+    numbers: Sequence[str]
     emails: list[str]
     out_of_time: np.ndarray
 
@@ -68,8 +70,8 @@ class Candidates:
 
     def used_rows(self) -> np.ndarray:
         """Return the rows of the phone book that participants met, ascending."""
-        met = np.unique(self.table["book_row"].to_numpy())
-        return met[met >= 0]
+        met = self.table["book_row"].to_numpy()
+        return np.flatnonzero(np.bincount(met[met >= 0], minlength=len(self.book.rows)))
 
     def _mapped(self) -> pd.Series:
         return self.book.rows["mailbox"].iloc[self.used_rows()]
@@ -103,13 +105,12 @@ def find_candidates(participants: Participants, sent: np.ndarray, book: PhoneBoo
     :param region: ISO 3166 code of the country that national numbers belong to.
     """
     table = participants.table
-    numbers = pd.Series(normalise_each(participants.phones, region), dtype="object")
-    number_of, distinct = pd.factorize(numbers)  # None is -1
+    number_of, numbers = _numbers(participants.phones, region)
     number = _at(number_of, table["phone"])
     addresses = pd.Series([_address(each) for each in participants.emails], dtype="object")
     email_of, emails = pd.factorize(addresses)
     row = table["row"].to_numpy()
-    known, book_row = _valid_rows(book, distinct, number, sent[row])
+    known, book_row = _valid_rows(book, numbers, number, sent[row])
     return Candidates(
         table=pd.DataFrame(
             {
@@ -121,7 +122,7 @@ def find_candidates(participants: Participants, sent: np.ndarray, book: PhoneBoo
             }
         ),
         book=book,
-        numbers=distinct.tolist(),
+        numbers=numbers,
         emails=emails.tolist(),
         out_of_time=known,
     )
@@ -134,6 +135,7 @@ def decide(
     by_number: Mapping[str, DirectoryEntry],
     catch_all: str | None = None,
     uncaught: np.ndarray | None = None,
+    ours: np.ndarray | None = None,
 ) -> Decisions:
     """Decide for every item who gets it.
 
@@ -142,12 +144,13 @@ def decide(
     :param by_number: by number, where the directory's own numbers count.
     :param catch_all: object id of the mailbox that gets what nobody gets.
     :param uncaught: for each item whether that mailbox may get it; without it all.
+    :param ours: for each participant whether they are the organisation's, whatever is said of them here.
     """
     table, book = candidates.table, candidates.book
     used = candidates.used_rows()
     mapped = [directory[address] for address in book.rows["mailbox"].iloc[used]]
     captured = [directory[address] for address in candidates.emails]
-    held = [by_number.get(number) for number in candidates.numbers]
+    held = [by_number.get(number) for number in candidates.numbers] if by_number else [None] * len(candidates.numbers)
     found = {entry.mailbox for entry in (*mapped, *captured, *held) if entry and entry.mailbox}
     mailboxes = sorted(found | ({catch_all} if catch_all else set()))
     place = {mailbox: number for number, mailbox in enumerate(mailboxes)}
@@ -190,7 +193,7 @@ def decide(
         participants=decided,
         deliveries=deliveries,
         parked=_parked(decided, served | caught),
-        waiting=_waiting(decided, served),
+        waiting=_waiting(decided, served, ours),
     )
 
 
@@ -216,10 +219,10 @@ def rows_of_another(
     As far as the users who have these addresses tell: the file wins all the same.
     """
     holders: dict[str, set[str]] = {}
-    for entry in directory.values():
-        for held in normalise_each(entry.phones, region) if entry.mailbox else ():
-            if held:
-                holders.setdefault(held, set()).add(entry.mailbox or "")
+    held = [(phone, entry.mailbox) for entry in directory.values() if entry.mailbox for phone in entry.phones]
+    for holding, (_, holder) in zip(normalise_each([phone for phone, _ in held], region), held, strict=True):
+        if holding:
+            holders.setdefault(holding, set()).add(holder)
     for file, line, mailbox, number in _met(candidates):
         mine, theirs = directory[mailbox].mailbox, holders.get(number, set())
         if mine and theirs and mine not in theirs:
@@ -237,14 +240,24 @@ def _address(email: str) -> str | None:
     return email.lower() if is_smtp_address(email) else None
 
 
+def _numbers(phones: Texts, region: str) -> tuple[np.ndarray, Texts]:
+    """Return for each spelling the place of its number, and the numbers, each once."""
+    places: dict[str, int] = {}
+    found = np.full(len(phones), NOBODY, dtype=np.int32)
+    for start in range(0, len(phones), _AT_ONCE):
+        some = normalise_each(phones[start : start + _AT_ONCE], region)
+        found[start : start + len(some)] = [
+            NOBODY if number is None else places.setdefault(number, len(places)) for number in some
+        ]
+    return found, Texts(places)
+
+
 def _at(places: np.ndarray, spelling: pd.Series) -> np.ndarray:
     """Return for each participant what the place of its spelling says."""
     return np.asarray(places, dtype=np.int32)[spelling.to_numpy()] if len(places) else np.empty(0, dtype=np.int32)
 
 
-def _valid_rows(
-    book: PhoneBook, numbers: pd.Index, number: np.ndarray, sent: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _valid_rows(book: PhoneBook, numbers: Texts, number: np.ndarray, sent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return whether the book knows each number, and for each participant the row that counts at the item's time.
 
     The book's rows are sorted by number and begin, and a number's are disjoint: it is the last one that has begun,
@@ -256,8 +269,9 @@ def _valid_rows(
         return np.zeros(len(numbers), dtype=bool), nobody
     begin, end = rows["valid_from"].to_numpy(), rows["valid_to"].to_numpy()
     group, distinct = pd.factorize(rows["number"])
-    of_number = distinct.get_indexer(numbers)
-    begins = np.unique(begin)
+    groups = {name: place for place, name in enumerate(distinct)}
+    of_number = np.fromiter((groups.get(name, NOBODY) for name in numbers), dtype=np.int64, count=len(numbers))
+    begins = np.sort(pd.unique(begin))
     # Group and rank of the time in one number each: what is sorted by it is sorted by number, then by time.
     scale = len(begins) + 1
     keys = group * scale + np.searchsorted(begins, begin) + 1
@@ -302,7 +316,7 @@ def _parked(decided: pd.DataFrame, served: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"row": rows, "cause": causes})
 
 
-def _waiting(decided: pd.DataFrame, served: np.ndarray) -> pd.DataFrame:
+def _waiting(decided: pd.DataFrame, served: np.ndarray, ours: np.ndarray | None) -> pd.DataFrame:
     """Return for whom an item waits.
 
     The organisation's own are known by an address that a mapping row or the item has for them, or by the side at which
@@ -314,5 +328,7 @@ def _waiting(decided: pd.DataFrame, served: np.ndarray) -> pd.DataFrame:
     side_served = np.zeros(len(served), dtype=bool)
     side_served[row[side & ~missed]] = True
     named = (decided["book_row"].to_numpy() >= 0) | (decided["email"].to_numpy() >= 0)
+    if ours is not None:
+        named |= ours
     waits = missed & (~served[row] | named | (side & ~side_served[row]))
     return pd.DataFrame({"row": row[waits], "person": np.flatnonzero(waits)})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache, partial
@@ -191,6 +191,13 @@ def read_mapping_file(name: str, content: bytes, region: str, zone: ZoneInfo) ->
             )
         )
     return rows, sorted(findings, key=lambda finding: finding.line or 0)
+
+
+def labels_of(name: str, content: bytes) -> Mapping[Column, str]:
+    """Return the columns of a file as findings name them; none of a file that nobody can read."""
+    text, is_unicode, fault = _decoded(content)
+    layout = None if fault else _layout(name, list(io.StringIO(text, newline="")), is_unicode, [])
+    return layout.labels if layout else {}
 
 
 def _decoded(content: bytes) -> tuple[str, bool, Fault | None]:

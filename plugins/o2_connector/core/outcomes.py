@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 
@@ -71,6 +72,12 @@ _REMEDIES = {
 }
 
 
+# A cause as it stands alone or among several: whole, for one may have the words of another.
+_ONE_OF_SEVERAL = re.compile(
+    f"(?:^|(?<=; ))(?:{'|'.join(re.escape(each) for each in sorted(Cause, key=len, reverse=True))})(?=; |$)"
+)
+
+
 def remedy(cause: str) -> str:
-    """Return what an operator can do about a cause, or about several in one text."""
-    return "; ".join(dict.fromkeys(_REMEDIES[each] for each in Cause if each in cause))
+    """Return what an operator can do about a cause, or about several with semicolons between; of others nothing."""
+    return "; ".join(dict.fromkeys(_REMEDIES[Cause(each)] for each in _ONE_OF_SEVERAL.findall(cause)))

@@ -2,8 +2,9 @@
 
 Microsoft's log has *Import completion time*, *Items available from source*, *Items available for import* (after
 fan-out), *Items imported successfully*, *Items partially imported*, *Items skipped* and *Items failed*, and for each
-failed item *Item id* and *Failure Reason* (data-connector-admin-logs). Ours adds rejected and parked, and proves that
-the sums hold. It names items by id and mailboxes by object id; no number, address or text.
+failed item *Item id* and *Failure Reason* (data-connector-admin-logs). Ours adds what is rejected, parked and waiting,
+whom it covers, and proves that the sums hold. It names items by id, mailboxes by object id, and numbers by their last
+digits; no number in full, no address, no text.
 """
 
 from __future__ import annotations
@@ -12,14 +13,20 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from o2_connector.core.graph_errors import REMEDIES
-from o2_connector.core.outcomes import remedy
+from o2_connector.core.layout import mapping_object
+from o2_connector.core.outcomes import Cause, Outcome, Rule, remedy
 from o2_connector.core.window import Window
+
+_ORDER: tuple[str, ...] = (Outcome.FAILED, Outcome.PARTIALLY_IMPORTED, "rejected", "mapping", "parked", "waiting")
+"""In which order a person reads the details: what needs them most comes first."""
+
+_Row = tuple[str | int | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,12 +120,14 @@ class NumberChange(msgspec.Struct, frozen=True, kw_only=True):
     """Count what changes for one number.
 
     :param number: masked.
+    :param place: file and line of its mapping row now, where it has one; the latest of several.
     """
 
     number: str
     added: int
     moved: int
     lost: int
+    place: str | None = None
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +193,22 @@ class Report:
         """Tell whether every item and every delivery is accounted for."""
         return not self.contradictions
 
+    @property
+    def in_order(self) -> list[Detail]:
+        """Return the details as a person reads them; of what waits, the oldest first."""
+        place = {outcome: number for number, outcome in enumerate(_ORDER)}
+        return sorted(self.details, key=lambda each: (place.get(each.outcome, len(place)), each.since or 0))
+
+    def since(self, outcome: str) -> list[datetime]:
+        """Return since when each item waits that is parked, or that waits for somebody else; the oldest first."""
+        return sorted(
+            _moment(each.since) for each in self.details if each.outcome == outcome and each.since is not None
+        )
+
+    def days(self, since: datetime) -> int:
+        """Return how many whole days something waits."""
+        return (self.completed_at - since) // timedelta(days=1)
+
 
 def report_json(report: Report) -> bytes:
     """Return the book as JSON."""
@@ -203,7 +228,7 @@ def report_json(report: Report) -> bytes:
                 "mapping_sha256": report.mapping_sha256,
                 "coverage": report.coverage,
                 "changes": report.changes,
-                "details": report.details,
+                "details": report.in_order,
             }
         ),
         indent=2,
@@ -211,41 +236,31 @@ def report_json(report: Report) -> bytes:
 
 
 def report_csv(report: Report, zone: ZoneInfo) -> bytes:
-    """Return the book as CSV: Microsoft's columns first, then a line for each item that needs a person."""
+    """Return the book as CSV: Microsoft's lines first, then ours, then a line for each item that needs a person.
+
+    With the mark by which a spreadsheet knows UTF-8: without it, it takes the mask of a number for other characters.
+    """
     text = io.StringIO(newline="")
     lines = csv.writer(text)
-    lines.writerow(("Window", str(report.window)))
-    lines.writerow(("Import completion time", f"{report.completed_at:%Y-%m-%d %H:%M:%S} UTC"))
-    lines.writerows(log_rows(report.counts))
-    lines.writerow(("Book", "balanced" if report.balanced else "; ".join(report.contradictions)))
-    if report.dry_run:
-        lines.writerow(("Dry run", "nothing was written to a mailbox"))
-    if not report.counts.available_from_source:
-        lines.writerow((empty_day(report.window, zone),))
-    if report.details:
-        lines.writerow(())
-        lines.writerow(("Item id", "Mailbox", "Outcome", "Failure Reason", "Place", "Remedy"))
-        lines.writerows(
-            tuple(
-                _cell(value)
-                for value in (each.item_id, each.mailbox, each.outcome, each.cause, each.place, _remedy(each.cause))
-            )
-            for each in report.details
-        )
-    return text.getvalue().encode()
+    for part in (_book(report, zone), _changes(report.changes), _coverage(report.coverage), _details(report)):
+        lines.writerows([_cell(value) for value in row] for row in part)
+    return text.getvalue().encode("utf-8-sig")
 
 
-def log_rows(counts: Counts) -> Sequence[tuple[str, int]]:
+def log_rows(report: Report) -> Sequence[tuple[str, int]]:
     """Return the book's lines in the words of Microsoft's log, ours after them."""
+    count = report.counts
     return (
-        ("Items available from source", counts.available_from_source),
-        ("Items available for import", counts.available_for_import),
-        ("Items imported successfully", counts.imported),
-        ("Items partially imported", counts.partially_imported),
-        ("Items skipped", counts.skipped),
-        ("Items failed", counts.failed),
-        ("Items parked", counts.parked),
-        ("Items rejected", counts.rejected),
+        ("Items that waited" if report.replay else "Items available from source", count.available_from_source),
+        ("Items available for import", count.available_for_import),
+        ("Items imported successfully", count.imported),
+        ("Items partially imported", count.partially_imported),
+        ("Items skipped", count.skipped),
+        ("Items failed", count.failed),
+        # Of a replay the sums take in what waits for somebody else, and has no delivery now
+        ("Items still parked", len(report.since("parked"))) if report.replay else ("Items parked", count.parked),
+        ("Items waiting", len(report.since("waiting")) if report.replay else report.waiting),
+        *(() if report.replay else (("Items rejected", count.rejected),)),
     )
 
 
@@ -259,15 +274,174 @@ def lines_of(report: Report, zone: ZoneInfo) -> Iterator[str]:
     if not report.counts.available_from_source and report.balanced:
         yield empty_day(report.window, zone)
         return
-    for name, number in log_rows(report.counts):
+    if report.replay:
+        yield f"A replay: {_REPLAYED}."
+    if report.dry_run:
+        yield f"A dry run: {_DRY}."
+    for name, number in log_rows(report):
         yield f"{name}: {number}"
+    if rules := ", ".join(f"{name} {number}" for name, number in _rules(report)):
+        yield f"Deliveries by rule: {rules}"
+    yield from _waits(report)
+    yield from _covered(report.coverage)
+    if report.changes:
+        made = report.changes
+        yield (
+            f"Against {_against(made)}: {made.added} deliveries added, {made.moved} moved, {made.lost} lost,"
+            f" {made.unchanged} unchanged"
+        )
     yield "The book balances." if report.balanced else f"The book does not balance: {'; '.join(report.contradictions)}."
 
 
-def _remedy(cause: str) -> str:
-    return remedy(cause) or REMEDIES.get(cause, "")
+# The words of both
+
+_REPLAYED = "parked items of any window, decided again by the mapping files and the directory as they are now"
+_DRY = "nothing was written to a mailbox"
+_WAITING = "delivered, while somebody of the organisation who took part has no mailbox yet"
+_BY_ITSELF = "o2_replay_parked then delivers it by itself"
+_REPEATED = (Cause.SAME_ITEM_AGAIN, Cause.CONFLICTING_ITEM)  # such an item waits for nobody
+_REJECTED = "show TeleMessage the batch and the line; the record is staged as it came"
 
 
-def _cell(value: str | None) -> str:
-    # A spreadsheet runs what begins like a formula (OWASP, CSV injection); ids and Graph's codes come from outside.
-    return f"'{value}" if value and value[0] in "=+-@\t\r\n" else value or ""
+def _rules(report: Report) -> Iterator[tuple[Rule, int]]:
+    """Yield the deliveries of each rule that has any, the strongest first."""
+    return ((rule, report.rules[rule]) for rule in Rule if report.rules.get(rule))
+
+
+def _against(changes: Changes) -> str:
+    return f"run {changes.against}" if changes.against else "nothing, for no run has archived this window"
+
+
+def _untold(coverage: Coverage) -> str:
+    return f"not told: not all of the last {_days(coverage.silent_days)} is archived"
+
+
+def _moment(since: int) -> datetime:
+    return datetime.fromtimestamp(since / 1000, UTC)
+
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"
+
+
+# The log
+
+
+def _waits(report: Report) -> Iterator[str]:
+    parked, waiting = report.since("parked"), report.since("waiting")
+    if parked:
+        verb = "stay" if report.replay else "are"
+        many = f"{len(parked)} items {verb}" if len(parked) > 1 else f"1 item {'stays' if report.replay else 'is'}"
+        yield f"{many} parked; {_oldest(report, parked)}"
+    if waiting:
+        many = f"{len(waiting)} items wait" if len(waiting) > 1 else "1 item waits"
+        yield f"{many}: {_WAITING}; {_oldest(report, waiting)}"
+
+
+def _oldest(report: Report, since: Sequence[datetime]) -> str:
+    return f"the oldest waits since {since[0]:%Y-%m-%d}, {_days(report.days(since[0]))}"
+
+
+def _covered(coverage: Coverage | None) -> Iterator[str]:
+    if coverage is None:
+        return
+    yield f"Known numbers with items: {coverage.with_items} of {coverage.known}"
+    if coverage.silent is None:
+        yield f"Silent numbers: {_untold(coverage)}"
+    else:
+        yield f"Silent numbers: {len(coverage.silent)}, enrolled and without an item for {_days(coverage.silent_days)}"
+    here = sum(each.side for each in coverage.unknown)
+    yield f"Unknown numbers in the report: {len(coverage.unknown)} with most items, {here} captured at this end"
+
+
+# The CSV
+
+
+def _book(report: Report, zone: ZoneInfo) -> Iterator[_Row]:
+    yield "Window", str(report.window)
+    yield "Import completion time", f"{report.completed_at:%Y-%m-%d %H:%M:%S} UTC"
+    if report.replay:
+        yield "Replay", _REPLAYED
+    for name, number in log_rows(report):
+        yield (name, number, _WAITING) if name == "Items waiting" else (name, number)
+    since = sorted((*report.since("parked"), *report.since("waiting")))
+    if since:
+        yield "Oldest waits since", f"{since[0]:%Y-%m-%d %H:%M:%S} UTC", _days(report.days(since[0]))
+    for rule, number in _rules(report):
+        yield f"Deliveries by rule: {rule}", number
+    if report.mapping_sha256:
+        yield "Mapping", mapping_object(report.mapping_sha256)
+    yield "Book", "balanced" if report.balanced else "; ".join(report.contradictions)
+    if report.dry_run:
+        yield "Dry run", _DRY
+    if not report.counts.available_from_source:
+        yield (empty_day(report.window, zone),)
+
+
+def _changes(changes: Changes | None) -> Iterator[_Row]:
+    if changes is None:
+        return
+    yield ()
+    yield "Against", _against(changes)
+    yield "Deliveries added", changes.added, "somebody gets a copy who got none"
+    yield "Deliveries moved", changes.moved, "a copy goes to another mailbox; the one that has it keeps it"
+    yield "Deliveries lost", changes.lost, "somebody would get no copy any more; nothing is taken out of a mailbox"
+    yield "Deliveries unchanged", changes.unchanged
+    if changes.numbers:
+        yield ()
+        yield "Number", "Added", "Moved", "Lost", "Mapping row"
+        yield from ((each.number, each.added, each.moved, each.lost, each.place) for each in changes.numbers)
+
+
+def _coverage(coverage: Coverage | None) -> Iterator[_Row]:
+    if coverage is None:
+        return
+    yield ()
+    yield "Known numbers", coverage.known, "a mapping row enrols them, or they led to a mailbox in this window"
+    yield "Known numbers with items", coverage.with_items
+    if coverage.silent is None:
+        yield "Silent numbers", _untold(coverage)
+    else:
+        yield "Silent numbers", len(coverage.silent), f"enrolled, and without an item for {_days(coverage.silent_days)}"
+    if coverage.silent:
+        yield ()
+        yield "Silent number", "Mapping row"
+        yield from ((each.number, each.place) for each in coverage.silent)
+    if coverage.unknown:
+        yield ()
+        yield "Unknown number", "Items", "Captured at this end", "Find it by item id"
+        yield from ((each.number, each.items, "yes" if each.side else "no", each.item_id) for each in coverage.unknown)
+        yield ("Captured at this end: the number is the organisation's own, or in a group with one of its own",)
+
+
+def _details(report: Report) -> Iterator[_Row]:
+    if not report.details:
+        return
+    yield ()
+    yield (
+        *("Item id", "Mailbox", "Outcome", "Failure Reason", "Place", "Rule"),
+        *("Waiting since (UTC)", "Days waited", "Remedy"),
+    )
+    for each in report.in_order:
+        since = None if each.since is None else _moment(each.since)
+        yield (
+            *(each.item_id, each.mailbox, each.outcome, each.cause, each.place, each.rule),
+            *((f"{since:%Y-%m-%d %H:%M:%S}", report.days(since)) if since else (None, None)),
+            _remedy(each),
+        )
+
+
+def _remedy(each: Detail) -> str:
+    if each.outcome == "rejected":
+        return _REJECTED
+    said = remedy(each.cause) or REMEDIES.get(each.cause, "")
+    if each.outcome in ("parked", "waiting") and each.cause not in _REPEATED:
+        said = "; ".join(filter(None, (said, _BY_ITSELF)))
+    return said
+
+
+def _cell(value: str | int | None) -> str | int:
+    # A spreadsheet runs what begins like a formula (OWASP, CSV injection); ids, files' names and codes are not ours.
+    if isinstance(value, str) and value[:1] in tuple("=+-@\t\r\n"):
+        return f"'{value}"
+    return "" if value is None else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -63,16 +63,16 @@ def read_settings(environ: Mapping[str, str], mappings: str) -> Settings:
     """
     return Settings(
         timezone=_zone(environ),
-        first_day=environ.get("O2_FIRST_DAY") or None,
+        first_day=_day(environ, "O2_FIRST_DAY"),
         region=environ.get("O2_REGION") or "GB",
         mappings=environ.get("O2_MAPPINGS") or mappings,
         directory_hours=_number(environ, "O2_DIRECTORY_HOURS", 6),
         directory_numbers=_switch(environ, "O2_DIRECTORY_NUMBERS"),
         catch_all=environ.get("O2_CATCH_ALL", "").strip() or None,
-        silent_days=int(_number(environ, "O2_SILENT_DAYS", 7)),
+        silent_days=_whole(environ, "O2_SILENT_DAYS", 7),
         message_class=environ.get("O2_MESSAGE_CLASS") or MESSAGE_CLASS,
-        message_limit_mb=int(_number(environ, "O2_MESSAGE_LIMIT_MB", MESSAGE_MEGABYTES)),
-        import_tasks=int(_number(environ, "O2_IMPORT_TASKS", IMPORT_TASKS)),
+        message_limit_mb=_whole(environ, "O2_MESSAGE_LIMIT_MB", MESSAGE_MEGABYTES),
+        import_tasks=_whole(environ, "O2_IMPORT_TASKS", IMPORT_TASKS),
         deadline=timedelta(hours=_number(environ, "O2_DEADLINE_HOURS", 6)),
         alert_email=environ.get("O2_ALERT_EMAIL") or None,
     )
@@ -86,6 +86,14 @@ def _zone(environ: Mapping[str, str]) -> str:
         raise StopError(f"O2_TIMEZONE is {name!r}, which is no time zone: write one like Europe/London") from error
 
 
+def _day(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name) or None
+    try:
+        return text and date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise StopError(f"{name} is {text!r}: write a day like 2026-11-01, or leave it empty") from None
+
+
 def _number(environ: Mapping[str, str], name: str, default: float) -> float:
     text = environ.get(name) or str(default)
     try:
@@ -95,6 +103,13 @@ def _number(environ: Mapping[str, str], name: str, default: float) -> float:
     if not 0 <= number < 1e6:
         raise StopError(f"{name} is {text!r}: write a number from 0, or leave it empty for {default:g}")
     return number
+
+
+def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
+    number = _number(environ, name, default)
+    if not number.is_integer():
+        raise StopError(f"{name} is {number:g}: write a whole number, or leave it empty for {default}")
+    return int(number)
 
 
 def _switch(environ: Mapping[str, str], name: str) -> bool:

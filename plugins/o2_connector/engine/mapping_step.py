@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 
 import msgspec
 import numpy as np
-from msgspec import structs
 
 from o2_connector.core.changes import compare
 from o2_connector.core.conversion import IndexRow
-from o2_connector.core.coverage import cover, numbers_seen
-from o2_connector.core.layout import looked_name, run_stem
+from o2_connector.core.coverage import NumberSeen, cover, numbers_seen
+from o2_connector.core.errors import IntegrityError
+from o2_connector.core.layout import run_stem
 from o2_connector.core.manifest import ConvertedBatch, Decision, DecisionRecord, StagedObject
 from o2_connector.core.mapping import CAUSES, NOBODY
-from o2_connector.core.parked import Leaving, Person, Waiting, by_item
-from o2_connector.core.report import Changes, Detail
+from o2_connector.core.outcomes import Cause
+from o2_connector.core.parked import Park, Person, Waiting, leaving
+from o2_connector.core.phone_book import PhoneBook
+from o2_connector.core.report import Changes, Coverage, Detail
 from o2_connector.core.tables import Items, Participants, read_participants
 from o2_connector.core.window import Window
-from o2_connector.engine.history import decided_by, heard_in, last_record
-from o2_connector.engine.park import park, waiting_in
-from o2_connector.engine.rules import MappingRules, Ruling, read_book, row_details, rule, ruled_deliveries
+from o2_connector.engine.history import delivered_since, heard_in, last_record
+from o2_connector.engine.looks import note_decided
+from o2_connector.engine.park import park, park_of
+from o2_connector.engine.rules import MappingRules, Ruling, keep_said, read_book, row_details, rule, ruled_deliveries
 from o2_connector.engine.shards import write_shards
 from o2_connector.hooks.staging import StagingHook
 
@@ -58,71 +62,63 @@ def map_window(
     run = run_stem(window, asked.run_id)
     book, mapping = read_book(staging, rules)
     items, participants = read_items(staging, batches)
-    ruling = rule(staging, rules, book, items, participants, run=run, at=asked.at)
-    seen = list(numbers_seen(ruling.candidates, ruling.decisions, items))
-    heard = heard_in(staging, window.end - timedelta(days=silent_days), window.start)
-    if heard is not None:
-        heard.update(each.number for each in seen)
-    coverage = cover(window, book, seen, silent_days=silent_days, heard=heard)
+    ruling = rule(staging, rules, book, items, participants, at=asked.at)
+    seen = staging.write_lines(f"{run}numbers.", numbers_seen(ruling.candidates, ruling.decisions, items))
     packs = tuple(batch.messages for batch in batches)
-    rows = ruled_deliveries(items, ruling, tasks=asked.tasks)
-    before = waiting_in(staging, window)
+    repeats = items.repeats()
+    rows = ruled_deliveries(items, ruling, repeats=repeats, tasks=asked.tasks)
+    before = park_of(staging, window)
     waiting = [
-        (number, structs.replace(each, parked=before[each.id].parked) if each.id in before else each)
-        for number, each in _waiting(items, participants, ruling, packs, window, asked.at)
+        (number, before.named(each)) for number, each in _waiting(items, participants, ruling, packs, window, asked.at)
     ]
     decision = Decision(
         window=window,
         mapping=mapping,
         rows=len(book.rows),
         rows_used=len(ruling.candidates.used_rows()),
-        directory=ruling.said,
+        directory=keep_said(staging, run, ruling),
         items=len(items),
         items_parked=len(ruling.decisions.parked),
         items_waiting=sum(not each.is_parked for _, each in waiting),
         shards=tuple(write_shards(staging, run, window, packs, rows, tasks=asked.tasks, dry_run=asked.dry_run)),
         details=staging.write_lines(
-            f"{run}details.", [*row_details(ruling, rules.region), *(waiting_detail(each) for _, each in waiting)]
+            f"{run}details.",
+            chain(
+                row_details(ruling, rules.region),
+                (waiting_detail(each, repeats.get(number)) for number, each in waiting),
+            ),
         ),
-        numbers=staging.write_lines(f"{run}numbers.", seen),
-        coverage=staging.write_lines(f"{run}coverage.", [coverage]),
-        leaving=None if asked.dry_run else _park(staging, run, items, waiting, before),
+        numbers=seen,
+        coverage=staging.write_lines(f"{run}coverage.", [_coverage(staging, window, book, seen, silent_days)]),
+        leaving=None if asked.dry_run else _park(staging, run, items, participants, ruling, waiting, before),
         changes=_changes(staging, run, window, items, participants, ruling) if asked.dry_run else None,
     )
     keep_record(staging, run, rules, asked, decision, batches, ruling)
     if not asked.dry_run:
-        staging.claim(looked_name(window.name, mapping.sha256))
+        note_decided(staging, window, mapping.sha256)
     return decision
 
 
 def read_items(staging: StagingHook, batches: Sequence[ConvertedBatch]) -> tuple[Items, Participants]:
     """Read every batch's index and participants."""
-    items = Items()
-    decoder = msgspec.json.Decoder(IndexRow)
-    firsts = []
-    for number, batch in enumerate(batches):
-        firsts.append(len(items))
-        with staging.reader(batch.index) as lines:
-            for line in lines:
-                row = decoder.decode(line)
-                items.add(
-                    item_id=row.item_id,
-                    key=row.key,
-                    record=row.record,
-                    sent=row.sent,
-                    pack=number,
-                    offset=row.message[0],
-                    length=row.message[1],
-                    attached=row.attached,
-                    causes=row.causes,
-                )
 
     def tables() -> Iterator[tuple[int, bytes]]:
-        for first, batch in zip(firsts, batches, strict=True):
+        first = 0
+        for batch in batches:
             with staging.reader(batch.participants) as content:
                 yield first, content.read()
+            first += batch.converted
 
-    return items, read_participants(tables())
+    participants = read_participants(tables())  # first, for it takes much memory for a moment
+    items = Items()
+    decoder = msgspec.json.Decoder(IndexRow)
+    for number, batch in enumerate(batches):
+        with staging.reader(batch.index) as lines:
+            rows = decoder.decode_lines(lines.read())
+        if len(rows) != batch.converted:
+            raise IntegrityError(f"{batch.index.name} has {len(rows)} items, its manifest says {batch.converted}")
+        items.extend(rows, [number] * len(rows))
+    return items, participants
 
 
 def keep_record(
@@ -174,6 +170,17 @@ def people_waited_for(ruling: Ruling, participants: Participants) -> Iterator[tu
         yield at, tuple(people), CAUSES[why]
 
 
+def _coverage(
+    staging: StagingHook, window: Window, book: PhoneBook, numbers: StagedObject, silent_days: int
+) -> Coverage:
+    enrolled = set(book.rows["number"].tolist())
+    heard = heard_in(staging, window.end - timedelta(days=silent_days), window.start, enrolled)
+    if heard is not None:
+        heard |= enrolled.intersection(each.number for each in staging.read_lines(numbers, NumberSeen))
+    seen = staging.read_lines(numbers, NumberSeen)
+    return cover(window, book, seen, silent_days=silent_days, heard=heard)
+
+
 def _waiting(
     items: Items,
     participants: Participants,
@@ -193,7 +200,7 @@ def _waiting(
         yield (
             number,
             Waiting(
-                item_id=items.item_ids[number],
+                item_id=items.item_id(number),
                 key=items.key(number),
                 record=items.record(number),
                 sent=items.sent[number],
@@ -212,37 +219,59 @@ def _waiting(
         )
 
 
-def waiting_detail(each: Waiting) -> Detail:
-    """Return what the report says of an item that waits."""
-    outcome = "parked" if each.is_parked else "waiting"
-    return Detail(item_id=each.item_id, outcome=outcome, cause=each.why, since=each.parked)
+def waiting_detail(each: Waiting, repeats: bool | None = None) -> Detail:
+    """Return what the report says of an item that waits.
+
+    :param repeats: of one that came before, and waits for nobody on its own account: whether it is another record.
+    """
+    why = each.why if repeats is None else Cause.CONFLICTING_ITEM if repeats else Cause.SAME_ITEM_AGAIN
+    return Detail(item_id=each.item_id, outcome="parked" if each.is_parked else "waiting", cause=why, since=each.parked)
+
+
+def people_served(ruling: Ruling, participants: Participants, numbers: Collection[int]) -> dict[int, set[Person]]:
+    """Return who of each of some items' participants gets it."""
+    table, people = participants.table, ruling.decisions.participants
+    row = table["row"].to_numpy()
+    some = np.flatnonzero((people["mailbox"].to_numpy() >= 0) & np.isin(row, np.fromiter(numbers, dtype=np.int64)))
+    columns = (table[name].to_numpy()[some].tolist() for name in ("row", "phone", "email", "side"))
+    served: dict[int, set[Person]] = {number: set() for number in numbers}
+    for number, phone, email, side in zip(*columns, strict=True):
+        served[number].add(Person(participants.phones[phone], participants.emails[email], side))
+    return served
 
 
 def _park(
     staging: StagingHook,
     run: str,
     items: Items,
+    participants: Participants,
+    ruling: Ruling,
     waiting: Sequence[tuple[int, Waiting]],
-    before: Mapping[str, Waiting],
+    before: Park,
 ) -> StagedObject | None:
-    """Let wait what has nobody yet; return what waits no longer when this run's deliveries are made.
+    """Let wait what has nobody yet; return what is gone when this run's deliveries are made.
 
-    :param before: what waited already, by id.
+    :param before: what waited already.
     """
     repeats = items.repeats()
     now = {number: each for number, each in waiting if number not in repeats}
-    park(staging, now.values(), before.keys())
-    if not before:
+    park(staging, now.values(), before.waiting.keys())
+    if not before.waiting:
         return None
-    of_item = by_item(before)
-    leaving = [
-        Leaving(item=number, id=each.id, window=each.window)
+    records = before.by_record()
+    entries = {
+        number: found
         for number in range(len(items))
-        if number not in repeats
-        for each in of_item.get(items.key(number), ())
-        if number not in now or now[number].id != each.id
+        if number not in repeats and (found := records.get((items.key(number), items.record(number))))
+    }
+    served = people_served(ruling, participants, entries)
+    gone = [
+        each
+        for number, found in sorted(entries.items())
+        for entry in found
+        for each in leaving(number, entry, served[number], now.get(number))
     ]
-    return staging.write_lines(f"{run}leaving.", leaving) if leaving else None
+    return staging.write_lines(f"{run}leaving.", gone) if gone else None
 
 
 def _changes(
@@ -257,11 +286,10 @@ def changes_since_last(
 ) -> Changes:
     """Compare a ruling with what the window's last run decided."""
     record = last_record(staging, window)
-    sent = np.frombuffer(items.sent, dtype=np.int64)
     after = ruling.decisions
     before = (
-        decided_by(staging, record, participants, sent)
+        delivered_since(staging, window, record, items, participants)
         if record
         else replace(after, mailboxes=[], participants=after.participants.assign(mailbox=NOBODY))
     )
-    return compare(before, after, ruling.candidates.numbers, against=record.run_id if record else None)
+    return compare(before, after, ruling.candidates, items.repeats()).changes(record.run_id if record else None)

@@ -2,7 +2,7 @@
 
 Whoever is known to be the organisation's waits in the park. Of all others a window keeps their numbers alone, for
 nearly every item has a stranger at its far end: when a row is added for such a number, the windows that have it are
-looked at again. A window is looked at once for each mapping.
+looked at again. A window is looked at when the mapping is another than at the last look.
 """
 
 from __future__ import annotations
@@ -12,80 +12,83 @@ from collections.abc import Iterator, Set
 import numpy as np
 
 from o2_connector.core.coverage import NumberSeen
-from o2_connector.core.layout import PARKED, WINDOWS, mapping_object
+from o2_connector.core.layout import mapping_object
 from o2_connector.core.mapping import NOBODY, find_candidates
 from o2_connector.core.outcomes import Cause
-from o2_connector.core.parked import Person, Waiting
+from o2_connector.core.parked import Person, Waiting, served_id
 from o2_connector.core.phone_book import PhoneBook, thawed
 from o2_connector.core.window import Window
-from o2_connector.engine.history import decided_by, last_record
+from o2_connector.engine.history import decided_by, records_of
+from o2_connector.engine.looks import Look, last_looks
 from o2_connector.engine.mapping_step import read_items
 from o2_connector.hooks.staging import StagingHook
 
 _Row = tuple[str, str, int, int]
 
 
-def newcomers(staging: StagingHook, book: PhoneBook, mapping: str) -> tuple[list[Waiting], list[str]]:
-    """Return what newcomers have missed, and the names of the windows that were looked at.
+def newcomers(staging: StagingHook, book: PhoneBook, mapping: str, gone: Set[str]) -> tuple[list[Waiting], list[Look]]:
+    """Return what newcomers have missed, and the last looks at the windows that were looked at.
 
     :param mapping: digest of the book.
+    :param gone: see :class:`Park`: who has got their copy from the park has missed nothing.
     """
-    looked: dict[str, set[str]] = {}
-    for name in staging.names(PARKED):
-        _, folder, rest = name.split("/", 2)
-        if rest.startswith("looked."):
-            looked.setdefault(folder, set()).add(rest.removeprefix("looked."))
     rows = _rows(book)
     known: dict[str, Set[_Row]] = {mapping: rows}
     missed: list[Waiting] = []
-    new = [folder for folder in staging.folders(WINDOWS) if mapping not in looked.get(folder, set())]
-    for name in new:
-        for digest in looked.get(name, set()) - known.keys():
+    new = [look for look in last_looks(staging) if look.mappings != {mapping}]
+    for look in new:
+        for digest in look.mappings - known.keys():
             known[digest] = _rows(_book(staging, digest))
-        before: set[_Row] = set().union(*(known[digest] for digest in looked.get(name, set())))
+        before = set.intersection(*(set(known[digest]) for digest in look.mappings))
         added = {number for number, *_ in rows - before}
-        window = Window.named(name)
+        window = Window.named(look.window)
         if added and window:
-            missed.extend(_missed(staging, window, book, added))
+            found = _missed(staging, window, book, added)
+            missed.extend(each for each in found if served_id(each, *each.people) not in gone)
     return missed, new
 
 
 def _missed(staging: StagingHook, window: Window, book: PhoneBook, added: Set[str]) -> Iterator[Waiting]:
-    record = last_record(staging, window)
-    if record is None or record.decision.numbers is None:
-        return
-    seen = (each.number for each in staging.read_lines(record.decision.numbers, NumberSeen))
-    if added.isdisjoint(seen):
-        return
-    items, participants = read_items(staging, record.batches)
-    sent = np.frombuffer(items.sent, dtype=np.int64)
-    now = find_candidates(participants, sent, book, record.region)
-    had = decided_by(staging, record, participants, sent).participants["mailbox"].to_numpy()
-    numbers = np.array([*(number in added for number in now.numbers), False])
-    table = now.table
-    chosen = numbers[table["number"]] & (table["book_row"].to_numpy() >= 0) & (had == NOBODY)
-    repeats = items.repeats()
-    people = participants.table[chosen]
-    for row, phone, email, side in zip(*(people[name].tolist() for name in people), strict=True):
-        if row in repeats:
+    """Yield each copy that the last decision on an item did not make.
+
+    Of a window that was archived several times, an earlier run may have had items that the last one had not.
+    """
+    known: set[str] = set()
+    for record in records_of(staging, window):
+        seen = staging.read_lines(record.decision.numbers, NumberSeen) if record.decision.numbers else ()
+        if added.isdisjoint(each.number for each in seen):
             continue
-        pack, offset, length = items.place(row)
-        yield Waiting(
-            item_id=items.item_ids[row],
-            key=items.key(row),
-            record=items.record(row),
-            sent=items.sent[row],
-            attached=items.attached(row),
-            causes=items.causes(row),
-            pack=record.batches[pack].messages,
-            offset=offset,
-            length=length,
-            window=window.name,
-            parked=int(record.decided_at.timestamp() * 1000),
-            why=Cause.NO_ADDRESS,
-            nobody=False,
-            people=(Person(participants.phones[phone], participants.emails[email], side),),
-        )
+        items, participants = read_items(staging, record.batches)
+        sent = np.frombuffer(items.sent, dtype=np.int64)
+        now = find_candidates(participants, sent, book, record.region)
+        had = decided_by(staging, record, participants, sent).participants["mailbox"].to_numpy()
+        numbers = np.array([*(number in added for number in now.numbers), False])
+        theirs = numbers[now.table["number"]] & (now.table["book_row"].to_numpy() >= 0)
+        repeats = items.repeats()
+        people = participants.table[theirs].assign(had=had[theirs])
+        keys = set()
+        for row, phone, email, side, mailbox in zip(*(people[name].tolist() for name in people), strict=True):
+            keys.add(key := items.key(row))
+            if row in repeats or key in known or mailbox != NOBODY:
+                continue
+            pack, offset, length = items.place(row)
+            yield Waiting(
+                item_id=items.item_id(row),
+                key=key,
+                record=items.record(row),
+                sent=items.sent[row],
+                attached=items.attached(row),
+                causes=items.causes(row),
+                pack=record.batches[pack].messages,
+                offset=offset,
+                length=length,
+                window=window.name,
+                parked=int(record.decided_at.timestamp() * 1000),
+                why=Cause.NO_ADDRESS,
+                nobody=False,
+                people=(Person(participants.phones[phone], participants.emails[email], side),),
+            )
+        known |= keys
 
 
 def _book(staging: StagingHook, digest: str) -> PhoneBook:

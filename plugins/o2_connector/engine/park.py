@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from typing import TypeVar
 
 import msgspec
 
 from o2_connector.core.layout import PARKED, gone_stem, waiting_stem
-from o2_connector.core.parked import Gone, Leaving, Waiting, still_waiting
+from o2_connector.core.parked import Gone, Leaving, Park, Waiting, park_after
 from o2_connector.core.window import Window
 from o2_connector.hooks.staging import StagingHook
 
@@ -21,18 +20,12 @@ PARALLEL = 8
 """Objects that are read at the same time."""
 
 
-def waiting_in(staging: StagingHook, window: Window) -> dict[str, Waiting]:
-    """Return what waits of a window and of those that overlap it, by id."""
+def park_of(staging: StagingHook, window: Window | None = None) -> Park:
+    """Return what waits: of a window and of those that overlap it, or of all."""
+    if window is None:
+        return _read(staging, staging.names(PARKED))
     folders = [name for name in staging.folders(PARKED) if _overlaps(name, window)]
     return _read(staging, (name for folder in folders for name in staging.names(f"{PARKED}{folder}/")))
-
-
-def all_waiting(staging: StagingHook, more: Iterable[Waiting] = ()) -> dict[str, Waiting]:
-    """Return all that waits, by id.
-
-    :param more: what is to wait as well, unless it is gone.
-    """
-    return _read(staging, staging.names(PARKED), more)
 
 
 def park(staging: StagingHook, entries: Iterable[Waiting], known: Collection[str]) -> int:
@@ -50,13 +43,15 @@ def park(staging: StagingHook, entries: Iterable[Waiting], known: Collection[str
 
 
 def leave(staging: StagingHook, leaving: Iterable[Leaving]) -> int:
-    """Let items wait no longer; return how many."""
-    windows: defaultdict[str, dict[str, Gone]] = defaultdict(dict)
+    """Say what is gone; return of how many items."""
+    items: set[int] = set()
+    windows: defaultdict[str, set[str]] = defaultdict(set)
     for each in leaving:
-        windows[each.window][each.id] = Gone(id=each.id)
+        items.add(each.item)
+        windows[each.window].add(each.id)
     for window, gone in windows.items():
-        staging.write_lines(gone_stem(window), (gone[name] for name in sorted(gone)))
-    return sum(map(len, windows.values()))
+        staging.write_lines(gone_stem(window), (Gone(id=name) for name in sorted(gone)))
+    return len(items)
 
 
 def _overlaps(name: str, window: Window) -> bool:
@@ -64,10 +59,10 @@ def _overlaps(name: str, window: Window) -> bool:
     return other is not None and other.overlaps(window)
 
 
-def _read(staging: StagingHook, names: Iterable[str], more: Iterable[Waiting] = ()) -> dict[str, Waiting]:
+def _read(staging: StagingHook, names: Iterable[str]) -> Park:
     both = sorted(names)
-    return still_waiting(
-        chain(_lines(staging, [name for name in both if "/waiting." in name], Waiting), more),
+    return park_after(
+        _lines(staging, [name for name in both if "/waiting." in name], Waiting),
         _lines(staging, [name for name in both if "/gone." in name], Gone),
     )
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
 from msgspec import structs
 
-from o2_connector.core.layout import REPLAYS, looked_name, run_stem
+from o2_connector.core.layout import REPLAYS, run_stem
 from o2_connector.core.ledger import Delivery
 from o2_connector.core.manifest import Decision, StagedObject
-from o2_connector.core.parked import Leaving, Waiting, by_item, merged
+from o2_connector.core.outcomes import Cause, Outcome
+from o2_connector.core.parked import Waiting, leaving, merged
 from o2_connector.core.tables import Items, Participants, gathered
 from o2_connector.core.window import Window
-from o2_connector.engine.mapping_step import Asked, keep_record, people_waited_for, waiting_detail
+from o2_connector.engine.looks import note_look
+from o2_connector.engine.mapping_step import Asked, keep_record, people_served, people_waited_for, waiting_detail
 from o2_connector.engine.newcomers import newcomers
-from o2_connector.engine.park import all_waiting, park
-from o2_connector.engine.rules import MappingRules, Ruling, read_book, row_details, rule, ruled_deliveries
+from o2_connector.engine.park import park, park_of
+from o2_connector.engine.rules import MappingRules, Ruling, keep_said, read_book, row_details, rule, ruled_deliveries
 from o2_connector.engine.shards import write_shards
 from o2_connector.hooks.staging import StagingHook
 
@@ -28,16 +33,18 @@ def replay_parked(staging: StagingHook, rules: MappingRules, asked: Asked) -> De
     for is parked anew before it leaves.
     """
     book, mapping = read_book(staging, rules)
-    missed, windows = newcomers(staging, book, mapping.sha256)
-    before = all_waiting(staging, missed)
+    before = park_of(staging)
+    missed, looks = newcomers(staging, book, mapping.sha256, before.gone)
+    missed = [before.named(each) for each in missed]
     if not asked.dry_run:
-        park(staging, missed, ())
-        for window in windows:  # no sooner than what was found there waits
-            staging.claim(looked_name(window, mapping.sha256))
-    if not before:
+        park(staging, missed, before.waiting.keys())
+        for look in looks:  # no sooner than what was found there waits
+            note_look(staging, look.window, look, mapping.sha256)
+    before = replace(before, waiting={**before.waiting, **{each.id: each for each in missed}})
+    if not before.waiting:
         return None
-    of_item = list(by_item(before).values())
-    entries = [merged(each) for each in of_item]
+    of_record = list(before.by_record().values())
+    entries = [merged(each) for each in of_record]
     span = _span(entries)
     run = run_stem(span, asked.run_id, REPLAYS)
     packs = list(dict.fromkeys(each.pack for each in entries))
@@ -49,19 +56,20 @@ def replay_parked(staging: StagingHook, rules: MappingRules, asked: Asked) -> De
         book,
         items,
         participants,
-        run=run,
         at=asked.at,
         uncaught=np.array([each.is_parked for each in entries], dtype=bool),
+        ours=np.array([known for each in zip(entries, of_record, strict=True) for known in _ours(*each)], dtype=bool),
     )
     delivered = set(ruling.decisions.deliveries["row"].tolist())
-    rest = dict(_rest(ruling, entries, delivered, participants))
+    rest = {number: before.named(each) for number, each in _rest(ruling, entries, delivered, participants)}
     if not asked.dry_run:
-        park(staging, (each for number, each in rest.items() if number in delivered), before.keys())
-    leaving = [
-        Leaving(item=number, id=each.id, window=each.window)
+        park(staging, (each for number, each in rest.items() if number in delivered), before.waiting.keys())
+    served = people_served(ruling, participants, delivered)
+    gone = [
+        each
         for number in sorted(delivered)
-        for each in of_item[number]
-        if number not in rest or rest[number].id != each.id
+        for entry in of_record[number]
+        for each in leaving(number, entry, served[number], rest.get(number))
     ]
     used = sorted({items.place(number)[0] for number in delivered})
     decision = Decision(
@@ -69,7 +77,7 @@ def replay_parked(staging: StagingHook, rules: MappingRules, asked: Asked) -> De
         mapping=mapping,
         rows=len(book.rows),
         rows_used=len(ruling.candidates.used_rows()),
-        directory=ruling.said,
+        directory=keep_said(staging, run, ruling),
         items=len(items),
         items_parked=len(items) - len(delivered),
         items_waiting=sum(number in delivered for number in rest),
@@ -79,7 +87,7 @@ def replay_parked(staging: StagingHook, rules: MappingRules, asked: Asked) -> De
                 run,
                 span,
                 tuple(packs[pack] for pack in used),
-                _repacked(ruled_deliveries(items, ruling, tasks=asked.tasks), used),
+                _repacked(ruled_deliveries(items, ruling, repeats={}, tasks=asked.tasks), used),
                 tasks=asked.tasks,
                 dry_run=asked.dry_run,
             )
@@ -88,7 +96,7 @@ def replay_parked(staging: StagingHook, rules: MappingRules, asked: Asked) -> De
             f"{run}details.",
             [*row_details(ruling, rules.region), *(waiting_detail(rest[number]) for number in sorted(rest))],
         ),
-        leaving=None if asked.dry_run or not leaving else staging.write_lines(f"{run}leaving.", leaving),
+        leaving=staging.write_lines(f"{run}leaving.", gone) if gone and not asked.dry_run else None,
     )
     keep_record(staging, run, rules, asked, decision, (), ruling)
     return decision
@@ -102,18 +110,7 @@ def _span(entries: Sequence[Waiting]) -> Window:
 def _items(entries: Sequence[Waiting], packs: Sequence[StagedObject]) -> Items:
     place = {pack: number for number, pack in enumerate(packs)}
     items = Items()
-    for each in entries:
-        items.add(
-            item_id=each.item_id,
-            key=each.key,
-            record=each.record,
-            sent=each.sent,
-            pack=place[each.pack],
-            offset=each.offset,
-            length=each.length,
-            attached=each.attached,
-            causes=each.causes,
-        )
+    items.extend(entries, [place[each.pack] for each in entries])
     return items
 
 
@@ -130,8 +127,24 @@ def _rest(
         yield number, structs.replace(entry, people=whom, why=why, nobody=nobody, caught=caught)
 
 
+def _ours(entry: Waiting, parts: Iterable[Waiting]) -> Iterator[bool]:
+    """Tell of each of an entry's people whether they were known to be the organisation's when it began to wait.
+
+    :param parts: what it was merged from.
+    """
+    ours = {person for each in parts if not each.nobody for person in each.people if not person.side}
+    return (person in ours for person in entry.people)
+
+
 def _repacked(rows: Iterable[Delivery], used: Sequence[int]) -> Iterator[Delivery]:
-    """Number the packs anew, so that a shard names no others than those that its rows lie in."""
+    """Number the packs anew, so that a shard names no others than those that its rows lie in.
+
+    Two windows may have different records of one item; a mailbox gets the first, as from the windows' own runs.
+    """
     place = {pack: number for number, pack in enumerate(used)}
-    for row in rows:
-        yield structs.replace(row, pack=place[row.pack])
+    for _, same in groupby(rows, key=attrgetter("mailbox")):
+        keys: set[str] = set()
+        for row in same:
+            again = (Outcome.SKIPPED, Cause.SAME_ITEM_AGAIN) if row.key in keys else None
+            keys.add(row.key)
+            yield structs.replace(row, pack=place[row.pack], settled=again)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -25,7 +26,7 @@ from o2_connector.core.mapping import (
     rows_of_another,
     rows_without_mailbox,
 )
-from o2_connector.core.outcomes import Cause, Outcome, Rule
+from o2_connector.core.outcomes import Cause, Outcome
 from o2_connector.core.phone_book import PhoneBook, read_phone_book
 from o2_connector.core.report import Detail
 from o2_connector.core.tables import Items, Participants
@@ -72,13 +73,14 @@ class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Ruling:
     """Hold what was decided, and all that it went by.
 
-    :param said: what the directory said, frozen: of addresses, and of numbers.
+    :param directory: what the directory said of addresses.
+    :param by_number: what it said of numbers, where they count.
     """
 
     candidates: Candidates
     directory: dict[str, DirectoryEntry]
+    by_number: dict[str, DirectoryEntry]
     decisions: Decisions
-    said: StagedObject
 
     @property
     def book(self) -> PhoneBook:
@@ -104,14 +106,14 @@ def rule(
     items: Items,
     participants: Participants,
     *,
-    run: str,
     at: datetime,
     uncaught: np.ndarray | None = None,
+    ours: np.ndarray | None = None,
 ) -> Ruling:
-    """Decide who gets each item; the directory's answers are frozen.
+    """Decide who gets each item.
 
-    :param run: the stem of the run.
     :param uncaught: which items the catch-all mailbox may get; without it all.
+    :param ours: which participants are known to be the organisation's, whatever the mapping says of them now.
     :raises StopError: when the catch-all mailbox is none.
     """
     candidates = find_candidates(participants, np.frombuffer(items.sent, dtype=np.int64), book, rules.region)
@@ -128,34 +130,39 @@ def rule(
         by_number,
         catch_all=_catch_all(directory, caught),
         uncaught=uncaught,
+        ours=ours,
     )
-    said = [Said(entry=directory[address]) for address in sorted(directory)]
-    said += [Said(number=number, entry=by_number[number]) for number in sorted(by_number)]
-    return Ruling(
-        candidates=candidates,
-        directory=directory,
-        decisions=decisions,
-        said=staging.write_lines(f"{run}directory.", said),
-    )
+    return Ruling(candidates=candidates, directory=directory, by_number=by_number, decisions=decisions)
 
 
-def ruled_deliveries(items: Items, ruling: Ruling, *, tasks: int) -> Iterator[Delivery]:
+def keep_said(staging: StagingHook, run: str, ruling: Ruling) -> StagedObject:
+    """Keep what the directory said.
+
+    :param run: the stem of the run.
+    """
+    of_addresses = (Said(entry=ruling.directory[address]) for address in sorted(ruling.directory))
+    of_numbers = (Said(number=number, entry=ruling.by_number[number]) for number in sorted(ruling.by_number))
+    return staging.write_lines(f"{run}directory.", chain(of_addresses, of_numbers))
+
+
+def ruled_deliveries(items: Items, ruling: Ruling, *, repeats: Mapping[int, bool], tasks: int) -> Iterator[Delivery]:
     """Yield every delivery, in the order of :func:`o2_connector.engine.shards.write_shards`.
 
     The source may send an item again. The same record is archived once; another record of the same id is a
     contradiction that a person must settle, and never silently takes the first one's place.
+
+    :param repeats: see :meth:`o2_connector.core.tables.Items.repeats`.
     """
     mailboxes, table = ruling.decisions.mailboxes, ruling.decisions.deliveries
     row, mailbox = table["row"].to_numpy(), table["mailbox"].to_numpy()
     shares = np.array([share_of(each, tasks)[0] for each in mailboxes], dtype=np.int64)
     order = np.lexsort((np.frombuffer(items.sent, dtype=np.int64)[row], mailbox, shares[mailbox]))
-    places = places_of(ruling.book)
+    lines = places_of(ruling.book)
     columns = [row, mailbox, table["rule"].to_numpy(), table["book_row"].to_numpy()]
-    repeats = items.repeats()
     for start in range(0, len(order), _AT_ONCE):
         some = order[start : start + _AT_ONCE]
-        for number, to, by, line in zip(*(column[some].tolist() for column in columns), strict=True):
-            pack, offset, length = items.place(number)
+        rows = zip(*(column[some].tolist() for column in columns), items.places(row[some]), strict=True)
+        for number, to, by, line, (sent, pack, offset, length) in rows:
             settled = None
             if number in repeats:
                 conflicts = repeats[number]
@@ -164,16 +171,16 @@ def ruled_deliveries(items: Items, ruling: Ruling, *, tasks: int) -> Iterator[De
                 )
             yield Delivery(
                 item=number,
-                item_id=items.item_ids[number],
+                item_id=items.item_id(number),
                 key=items.key(number),
                 mailbox=mailboxes[to],
-                sent=items.sent[number],
+                sent=sent,
                 pack=pack,
                 offset=offset,
                 length=length,
                 attached=items.attached(number),
                 rule=RULES[by],
-                place=places[line] if RULES[by] is Rule.MAPPING else None,
+                place=lines[line] if by == 0 else None,
                 causes=items.causes(number),
                 settled=settled,
             )

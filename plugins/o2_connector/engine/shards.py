@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import groupby
 
 from o2_connector.core.layout import bucket_of, bucket_ranges, shard_stem
@@ -14,8 +15,7 @@ from o2_connector.hooks.staging import StagingHook
 
 def share_of(mailbox: str, tasks: int) -> tuple[int, int]:
     """Return the range of buckets, of so many tasks, that a mailbox falls into."""
-    bucket = bucket_of(mailbox)
-    return next((first, last) for first, last in bucket_ranges(tasks) if first <= bucket <= last)
+    return _shares(tasks)[bucket_of(mailbox)]
 
 
 def write_shards(
@@ -54,6 +54,11 @@ def write_shards(
             )
         )
     return shards
+
+
+@lru_cache
+def _shares(tasks: int) -> tuple[tuple[int, int], ...]:
+    return tuple((first, last) for first, last in bucket_ranges(tasks) for _ in range(first, last + 1))
 
 
 def _share(mailbox: str, tasks: int, known: dict[str, tuple[int, int]]) -> tuple[int, int]:

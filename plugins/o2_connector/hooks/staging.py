@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar, cast
 from urllib.parse import quote, urlsplit
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 
 PARALLEL_BLOCKS = 4
 """Blocks of one object that are sent to Azure at the same time; adlfs left alone takes thousands."""
+
+LINES = 256
+"""Rows that are encoded together."""
 
 SPOOL = ".spool"
 """Folder below a local root in which objects grow; no object's name has a part that begins with a dot."""
@@ -201,9 +205,10 @@ class StagingHook(BaseHook):
 
     def write_lines(self, stem: str, rows: Iterable[msgspec.Struct]) -> StagedObject:
         """Write rows as JSON Lines."""
+        rest, encoder = iter(rows), msgspec.json.Encoder()
         with self.writer(stem, ".jsonl") as out:
-            for row in rows:
-                out.write(msgspec.json.encode(row) + b"\n")
+            while some := list(islice(rest, LINES)):
+                out.write(encoder.encode_lines(some))
         return out.staged
 
     def read_lines(self, staged: StagedObject, kind: type[Row]) -> Iterator[Row]:

@@ -12,7 +12,6 @@ from airflow.sdk import BaseOperator
 
 from o2_connector.core.layout import BUCKETS, IMPORT_TASKS
 from o2_connector.core.manifest import ConvertedGroup, from_xcom, to_xcom
-from o2_connector.core.report import Changes
 from o2_connector.hooks.staging import StagingHook
 
 if TYPE_CHECKING:
@@ -29,11 +28,11 @@ class MappingOperator(BaseOperator):
     :param timezone: IANA name of the zone at whose midnights the periods of mapping rows begin and end.
     :param directory_hours: how long what the directory said of an address is taken for true.
     :param directory_numbers: whether the directory's own numbers are the last rule.
-    :param catch_all: address of the mailbox that gets what nobody gets, where there is one. (templated)
+    :param catch_all: address of the mailbox that gets what nobody gets, where there is one.
     :param tasks: over how many import tasks the mailboxes are shared out, 1 to 64; it may change from run to run.
     """
 
-    template_fields: Sequence[str] = ("mappings", "region", "catch_all")
+    template_fields: Sequence[str] = ("mappings", "region")  # shown by the UI: no address is among them
 
     def __init__(
         self,
@@ -114,15 +113,5 @@ class MapMailboxesOperator(MappingOperator):
             decision.rows_used,
             decision.rows,
         )
-        if decision.changes:
-            for changes in staging.read_lines(decision.changes, Changes):
-                self.log.info(
-                    "Against %s: %d deliveries added, %d moved, %d lost, %d unchanged",
-                    f"run {changes.against}" if changes.against else "nothing, for no run has archived this window",
-                    changes.added,
-                    changes.moved,
-                    changes.lost,
-                    changes.unchanged,
-                )
         context["ti"].xcom_push(key="decision", value=to_xcom(decision))
         return to_xcom(decision.shards)

@@ -122,9 +122,14 @@ def _judge(report: Report) -> None:
     if report.counts.failed:
         causes = Counter(each.cause for each in report.details if each.outcome == Outcome.FAILED)
         summed = ", ".join(f"{count} with {cause}" for cause, count in causes.most_common())
+        again = (
+            "the items stay parked, and the next run tries them again"
+            if report.replay
+            else "then clear import_to_mailboxes with what follows it"
+        )
         raise StopError(
-            f"{report.counts.failed} deliveries failed ({summed}). The report names them: mend the causes, then"
-            " clear import_to_mailboxes with what follows it; what is delivered already is left alone."
+            f"{report.counts.failed} deliveries failed ({summed}). The report names them: mend the causes, {again};"
+            " what is delivered already is left alone."
         )
 
 

@@ -15,7 +15,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from o2_connector.core.errors import StopError
 from o2_connector.core.mapping_files import is_mapping_file
 
-SECONDS = 30.0  # between two looks
+SECONDS = 10.0  # between two looks; two in a row have to agree, so a run starts 10 to 21 s after the last change
 
 #: Under which the asset keeps the digest that was last told of.
 TOLD = "mapping_files_digest"
