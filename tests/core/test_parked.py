@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from o2_connector.core.manifest import StagedObject
-from o2_connector.core.parked import Gone, Leaving, Park, Person, Waiting, leaving, merged, park_after, served_id
+from o2_connector.core.parked import (
+    Gone,
+    Leaving,
+    Park,
+    Person,
+    Waiting,
+    leaving,
+    left_over,
+    merged,
+    park_after,
+    served_id,
+)
 
 OURS, SIDE, OTHER = (
     Person("+447700900321", "", False),
@@ -41,10 +53,6 @@ def gone(park: Park, *entries: Waiting) -> Park:
     return park_after(
         park.waiting.values(), [*(Gone(id=name) for name in park.gone), *(Gone(id=e.id) for e in entries)]
     )
-
-
-def ids(rows: Any) -> list[str]:
-    return [each.id for each in rows]
 
 
 @pytest.mark.parametrize(
@@ -159,47 +167,50 @@ def test_several_say_what_is_proved(parts: list[tuple[bool, bool]], nobody: bool
     assert (one.nobody, one.caught) == (nobody, caught)
 
 
-# What is gone when deliveries are made
+# What is left, and what is gone, when deliveries are made
 
 
 @pytest.mark.parametrize(
-    ("waits", "served", "rest", "goes"),
+    ("waits", "served", "rest", "left"),
     [
-        pytest.param(entry(OURS), {OURS}, None, True, id="who waited has it"),
-        pytest.param(entry(OURS, SIDE), {SIDE}, None, True, id="somebody has it: the others were waited for by chance"),
+        pytest.param(entry(OURS), {OURS}, None, (), id="who waited has it"),
+        pytest.param(entry(OURS, SIDE), {SIDE}, None, (), id="somebody has it: others were waited for by chance"),
         pytest.param(
-            entry(OURS, SIDE), {SIDE}, entry(OURS, nobody=False), True, id="somebody has it, who is ours still waits"
+            entry(OURS, SIDE), set(), entry(OURS, SIDE, caught=True), (), id="the catch-all mailbox has it, all wait"
         ),
-        pytest.param(entry(OURS, SIDE), set(), None, False, id="nobody has it"),
+        pytest.param(entry(OURS, SIDE), set(), None, (OURS, SIDE), id="nobody has it"),
+        pytest.param(entry(OURS, nobody=False), {SIDE}, None, (OURS,), id="who is ours has it not, and waits nowhere"),
         pytest.param(
-            entry(OURS, SIDE), set(), entry(OURS, SIDE, caught=True), True, id="the catch-all mailbox has it, all wait"
-        ),
-        pytest.param(entry(OURS, SIDE), set(), entry(OURS, SIDE), False, id="nothing has changed"),
-        pytest.param(
-            entry(OURS, nobody=False), {SIDE}, None, False, id="who is ours has it not, and waits nowhere else"
+            entry(OURS, nobody=False), set(), entry(OURS, SIDE), (OURS,), id="who is ours waits among others by chance"
         ),
         pytest.param(
-            entry(OURS, nobody=False), set(), entry(OURS, SIDE), False, id="who is ours waits among others by chance"
+            entry(OURS, nobody=False), {SIDE}, entry(OURS, OTHER, nobody=False), (), id="who is ours waits with more"
         ),
-        pytest.param(
-            entry(OURS, nobody=False), {SIDE}, entry(OURS, OTHER, nobody=False), True, id="who is ours waits with more"
-        ),
-        pytest.param(entry(OURS, SIDE, nobody=False), {OURS, SIDE}, None, True, id="both have it"),
-        pytest.param(entry(OURS, SIDE, nobody=False), {SIDE}, None, False, id="one of two has it"),
-        pytest.param(entry(OTHER, SIDE, nobody=False), {SIDE}, None, True, id="one of those at this end has it"),
-        pytest.param(entry(OTHER, nobody=False), {OURS}, None, False, id="one at the other end has it"),
+        pytest.param(entry(OURS, SIDE, nobody=False), {OURS, SIDE}, None, (), id="both have it"),
+        pytest.param(entry(OURS, SIDE, nobody=False), {SIDE}, None, (OURS,), id="one of two has it"),
+        pytest.param(entry(OTHER, SIDE, nobody=False), {SIDE}, None, (), id="one of those at this end has it"),
+        pytest.param(entry(OTHER, nobody=False), {OURS}, None, (OTHER,), id="one at the other end has it"),
     ],
 )
-def test_an_entry_is_gone_when_nobody_is_forgotten(
-    waits: Waiting, served: set[Person], rest: Waiting | None, goes: bool
+def test_nobody_is_forgotten_who_is_waited_for_by_name(
+    waits: Waiting, served: set[Person], rest: Waiting | None, left: tuple[Person, ...]
 ) -> None:
-    assert (waits.id in ids(leaving(7, waits, served, rest))) is goes
+    over = left_over(msgspec.structs.replace(waits, again=2), served, rest)
+
+    assert over == (msgspec.structs.replace(waits, people=left) if left else None)
+
+
+def test_an_entry_is_gone_unless_it_is_what_waits_from_then_on() -> None:
+    waits = entry(OURS, SIDE, nobody=False)
+
+    assert list(leaving(7, waits, set(), {waits.id, "another"})) == []
+    assert list(leaving(7, waits, set(), {"another"})) == [Leaving(item=7, id=waits.id, window="w-1")]
 
 
 def test_who_has_their_copy_from_the_park_is_told_by_a_name_that_no_entry_has() -> None:
     waits = entry(OURS, SIDE, nobody=False)
 
-    told = list(leaving(7, waits, {SIDE, OTHER}, None))
+    told = list(leaving(7, waits, {SIDE, OTHER}, {waits.id}))
 
     assert told == [Leaving(item=7, id=served_id(waits, SIDE), window="w-1")]
     assert served_id(waits, SIDE) not in {entry(SIDE, nobody=False).id, served_id(waits, OURS)}

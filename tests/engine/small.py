@@ -237,11 +237,6 @@ class Small:
         return int(self.at.timestamp() * 1000)
 
 
-@pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
-    yield from opened(tmp_path, monkeypatch)
-
-
 def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
     """Open an archive in a folder."""
     connection = {"conn_type": "fs", "extra": {"path": str(folder / "staging")}}

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from o2_connector.core.layout import PARKED, WINDOWS, look_of
+from o2_connector.core.layout import LOOKS, WINDOWS, look_of
 from o2_connector.core.manifest import StagedObject
 from o2_connector.core.window import Window
 from o2_connector.engine.history import records_of
-from o2_connector.engine.looks import last_looks, note_decided, note_look
+from o2_connector.engine.looks import Looks, looks_so_far, note_decided, note_look
 from o2_connector.engine.rules import read_book
 from o2_connector.hooks.staging import StagingHook
 from tests.engine.small import ALEX, DAY, KIM, LEE, Item, Small, opened
@@ -32,9 +32,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
         yield archive
 
 
-def looks() -> list[tuple[int, str]]:
-    found = filter(None, map(look_of, StagingHook().names(PARKED)))
-    return sorted((number, mapping) for window, number, mapping in found if window == DAY.name)
+def looks() -> list[tuple[int, str | None, str]]:
+    return sorted(filter(None, map(look_of, StagingHook().names(LOOKS))))
 
 
 def test_who_is_added_gets_what_the_others_have_already(small: Small) -> None:
@@ -126,15 +125,20 @@ def test_who_was_waited_for_by_chance_and_is_added_later_is_not_forgotten(small:
     assert small.named() == {"item": {"A", "L"}}
 
 
-def test_a_day_that_is_archived_while_the_mapping_changes_is_looked_at_again(small: Small) -> None:
+@pytest.mark.parametrize("first", [True, False])  # by its digest, whatever the order is that they are compared in
+def test_a_day_that_is_archived_while_the_mapping_changes_is_looked_at_again(small: Small, first: bool) -> None:
+    rows = next(
+        rows
+        for number in range(100)
+        if (digest(small, rows := [*ADDED, f"+4477009001{number:02d},{A}"]) < digest(small, KNOWN)) is first
+    )
     other = Item(name="other", people=ITEM.people)
     small.run([ITEM])
-    before = small.staging.folders(WINDOWS)
-    assert list(before) == [DAY.name]
-    (look,) = last_looks(small.staging)
-    small.run([ITEM, other])  # by the old mapping, and beside a replay by the new one that did not see its decision
-    note_look(small.staging, DAY.name, look, digest(small, ADDED))
-    small.rows = ADDED
+    small.map([], NEXT)
+    before = looks_so_far(small.staging)
+    small.run([ITEM, other])  # by the old mapping, beside a replay by the new one, which did not see this decision
+    note_look(small.staging, before, digest(small, rows))
+    small.rows = rows
 
     small.replay()
 
@@ -171,7 +175,7 @@ def test_a_window_is_read_again_for_another_mapping_only(small: Small, reads: li
     small.replay()
 
     assert [name for name in reads if name.startswith(WINDOWS)] == []
-    assert [number for number, _ in looks()] == [1, 2]
+    assert [(number, window) for number, window, _ in looks()] == [(1, DAY.name), (2, None)]
 
 
 def test_the_items_of_a_window_are_read_when_somebody_in_them_is_added_only(small: Small, reads: list[str]) -> None:
@@ -250,7 +254,7 @@ def test_a_dry_replay_tells_of_newcomers_and_takes_no_note_of_them(small: Small)
 
     assert decision is not None
     assert (decision.items, sum(shard.count for shard in decision.shards)) == (1, 1)
-    assert (small.waiting(), [number for number, _ in looks()]) == ([], [1])
+    assert (small.waiting(), len(looks())) == ([], 1)
 
 
 def test_of_a_windows_decisions_the_last_on_each_cut_of_it_is_kept_and_no_dry_one(small: Small) -> None:
@@ -262,24 +266,36 @@ def test_of_a_windows_decisions_the_last_on_each_cut_of_it_is_kept_and_no_dry_on
 
 # Looks
 
-
-def test_looks_follow_each_other_by_number(small: Small) -> None:
-    one, other = "1" * 64, "2" * 64
-    note_decided(small.staging, DAY, one)
-    note_decided(small.staging, DAY, one)
-    (look,) = last_looks(small.staging)
-    note_look(small.staging, DAY.name, look, other)
-
-    assert looks() == [(1, one), (2, one), (3, other)]
-    assert [(each.window, each.number, each.mappings) for each in last_looks(small.staging)] == [(DAY.name, 3, {other})]
+ONE, OTHER = "1" * 64, "2" * 64
 
 
-def test_of_two_looks_at_once_neither_is_the_last(small: Small) -> None:
-    one, other = "1" * 64, "2" * 64
-    note_look(small.staging, DAY.name, None, one)
-    note_look(small.staging, DAY.name, None, other)
+def test_the_last_look_at_a_window_is_its_own_or_that_at_all(small: Small) -> None:
+    note_decided(small.staging, DAY, ONE)
+    note_decided(small.staging, DAY, ONE)
+    note_look(small.staging, looks_so_far(small.staging), OTHER)
+    note_decided(small.staging, NEXT, ONE)
 
-    assert [each.mappings for each in last_looks(small.staging)] == [{one, other}]
+    assert looks() == [(1, DAY.name, ONE), (2, DAY.name, ONE), (3, None, OTHER), (4, NEXT.name, ONE)]
+    assert looks_so_far(small.staging) == Looks(number=4, last={DAY.name: {OTHER}, NEXT.name: {ONE}})
+
+
+def test_of_a_decision_and_a_look_at_once_neither_is_the_last(small: Small) -> None:
+    note_decided(small.staging, DAY, ONE)
+    before = looks_so_far(small.staging)
+    note_decided(small.staging, DAY, ONE)
+    note_look(small.staging, before, OTHER)
+
+    assert looks_so_far(small.staging) == Looks(number=2, last={DAY.name: {ONE, OTHER}})
+
+
+def test_a_window_that_is_decided_on_after_a_look_began_is_never_taken_for_looked_at(small: Small) -> None:
+    for window in (DAY, DAY, DAY):
+        note_decided(small.staging, window, ONE)
+    before = looks_so_far(small.staging)
+    note_decided(small.staging, NEXT, ONE)
+    note_look(small.staging, before, OTHER)
+
+    assert ONE in looks_so_far(small.staging).last[NEXT.name]
 
 
 def test_nothing_personal_is_logged(small: Small, caplog: pytest.LogCaptureFixture) -> None:

@@ -73,6 +73,21 @@ def test_a_day_that_delivers_nothing_of_an_item_lets_nothing_of_it_leave(small: 
     assert [each.nobody for each in sorted(small.waiting(), key=lambda each: each.nobody)] == [False, True]
 
 
+def test_who_has_their_copy_does_not_wait_on_because_somebody_else_was_forgotten(small: Small) -> None:
+    item = Item(name="three", people=[(ALEX, "", True), (LEE, "", False), (MAX, K, False)])
+    del small.users[K]
+    small.rows = [f"{ALEX},{A}", f"{LEE},nobody@example.com"]
+    small.run([item])
+    small.rows, small.users[K] = [f"{ALEX},{A}"], "K"
+
+    small.run([item])
+
+    assert small.whom() == {"three": {LEE}}
+    small.rows = [f"{ALEX},{A}", f"{MAX},{L}"]
+    small.replay()
+    assert small.named() == {"three": {"A", "K"}}
+
+
 def test_what_waits_leaves_only_when_each_of_its_deliveries_is_made(small: Small) -> None:
     small.run([OUT])
     small.rows = [f"{ALEX},{A}", f"{LEE},{L}"]
@@ -191,6 +206,23 @@ def test_who_still_waits_does_not_keep_the_others_waiting(small: Small) -> None:
     assert second is not None
     assert (first.available, second.available) == (1, 0)
     assert small.whom() == {"three": {LEE}}
+
+
+def test_a_replay_lets_nothing_leave_of_what_it_does_not_deliver(small: Small) -> None:
+    small.rows = [f"{LEE},nobody@example.com"]
+    other = Item(name="other", people=[(KIM, K, True), (MAX, L, False)])
+    small.users = {K: "K"}
+    small.run([OUT, other])
+    small.rows = [f"{LEE},none@example.com"]
+    small.replay()
+    waits = {each.id for each in small.waiting() if each.item_id == "out"}
+    assert len(waits) == 2
+    small.users[L] = "L"
+
+    small.replay()
+
+    assert {each.id for each in small.waiting()} == waits
+    assert small.named() == {"other": {"K", "L"}}
 
 
 def test_an_import_that_is_killed_leaves_everything_waiting(small: Small) -> None:

@@ -5,12 +5,13 @@ and an object is never overwritten. Only claims (an owner's, a mapping's on a wi
 bytes: that a name could be created says it all.
 
     attachments/<first two digits>/<sha256>
+    looks/<n>.<window>.<sha256>                           by which mapping a window was decided on, the next after n - 1
+    looks/<n>.all.<sha256>                                by which mapping all windows were looked at for newcomers
     mappings/<sha256>.csv
     directory/<day>/<tenant>.<time>.<sha256>.jsonl        what the directory said of addresses, when it was asked
     owners/<bucket>/<number>/…                            who may write to a bucket's mailboxes, owner by owner
     parked/<window>/waiting.<sha256>.jsonl                items that wait for a mailbox
     parked/<window>/gone.<sha256>.jsonl                   which of those wait no longer, and who has their copy
-    parked/<window>/looked.<n>.<sha256>                   by which mappings the window was decided on or looked at
     replays/<span>/runs/<run>/…                           what replays of parked items decided and did, like windows'
     windows/<window>/export/<sha256>.json                 the source's frozen list of batches
     windows/<window>/raw/<batch>.<sha256>.jsonl           a batch, byte for byte
@@ -62,6 +63,12 @@ REPLAYS = "replays/"
 
 PARKED = "parked/"
 """What the names of all that is said of parked items begin with."""
+
+LOOKS = "looks/"
+"""What the names begin with by which it is said that windows were decided on, or looked at."""
+
+_ALL = "all"
+_LOOK = re.compile(f"{LOOKS}([0-9]+)\\.([^./]+)\\.([0-9a-f]{{64}})")
 
 BUCKETS = 64
 """How many fixed parts the mailboxes fall into, for ever; an import task takes a range of them.
@@ -150,27 +157,20 @@ def gone_stem(window: str) -> str:
     return f"{PARKED}{window}/gone."
 
 
-def looked_stem(window: str) -> str:
-    """Return what the names begin with by which it is said that a window was decided on, or looked at."""
-    return f"{PARKED}{window}/looked."
+def look_name(number: int, window: str | None, mapping: str) -> str:
+    """Return the name by which it is said that a window was decided on, or all windows were looked at, by a mapping.
 
-
-def looked_name(window: str, number: int, mapping: str) -> str:
-    """Return the name by which it is said that a window was decided on, or looked at, by a mapping.
-
-    :param number: how manyeth look it is.
+    :param number: how manyeth it is of all that is said so.
+    :param window: the window's name, or None for all windows.
     :param mapping: the digest of the frozen mapping.
     """
-    return f"{looked_stem(window)}{number:06d}.{mapping}"
+    return f"{LOOKS}{number:08d}.{window or _ALL}.{mapping}"
 
 
-_LOOKED = re.compile(f"{PARKED}([^/]+)/looked\\.([0-9]+)\\.([0-9a-f]{{64}})")
-
-
-def look_of(name: str) -> tuple[str, int, str] | None:
-    """Return window, number and mapping of a look, or None where the name says something else."""
-    found = _LOOKED.fullmatch(name)
-    return (found[1], int(found[2]), found[3]) if found else None
+def look_of(name: str) -> tuple[int, str | None, str] | None:
+    """Return number, window and mapping, or None where the name says something else."""
+    found = _LOOK.fullmatch(name)
+    return (int(found[1]), None if found[2] == _ALL else found[2], found[3]) if found else None
 
 
 def mapping_object(mapping: str) -> str:

@@ -135,7 +135,6 @@ def decide(
     by_number: Mapping[str, DirectoryEntry],
     catch_all: str | None = None,
     uncaught: np.ndarray | None = None,
-    ours: np.ndarray | None = None,
 ) -> Decisions:
     """Decide for every item who gets it.
 
@@ -144,7 +143,6 @@ def decide(
     :param by_number: by number, where the directory's own numbers count.
     :param catch_all: object id of the mailbox that gets what nobody gets.
     :param uncaught: for each item whether that mailbox may get it; without it all.
-    :param ours: for each participant whether they are the organisation's, whatever is said of them here.
     """
     table, book = candidates.table, candidates.book
     used = candidates.used_rows()
@@ -193,7 +191,7 @@ def decide(
         participants=decided,
         deliveries=deliveries,
         parked=_parked(decided, served | caught),
-        waiting=_waiting(decided, served, ours),
+        waiting=_waiting(decided, served),
     )
 
 
@@ -316,7 +314,7 @@ def _parked(decided: pd.DataFrame, served: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"row": rows, "cause": causes})
 
 
-def _waiting(decided: pd.DataFrame, served: np.ndarray, ours: np.ndarray | None) -> pd.DataFrame:
+def _waiting(decided: pd.DataFrame, served: np.ndarray) -> pd.DataFrame:
     """Return for whom an item waits.
 
     The organisation's own are known by an address that a mapping row or the item has for them, or by the side at which
@@ -328,7 +326,5 @@ def _waiting(decided: pd.DataFrame, served: np.ndarray, ours: np.ndarray | None)
     side_served = np.zeros(len(served), dtype=bool)
     side_served[row[side & ~missed]] = True
     named = (decided["book_row"].to_numpy() >= 0) | (decided["email"].to_numpy() >= 0)
-    if ours is not None:
-        named |= ours
     waits = missed & (~served[row] | named | (side & ~side_served[row]))
     return pd.DataFrame({"row": row[waits], "person": np.flatnonzero(waits)})

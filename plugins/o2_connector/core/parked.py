@@ -165,25 +165,37 @@ def merged(each: Iterable[Waiting]) -> Waiting:
     )
 
 
-def leaving(item: int, each: Waiting, served: Set[Person], rest: Waiting | None) -> Iterator[Leaving]:
-    """Yield what is gone of an entry when the deliveries of its item are made.
+def left_over(each: Waiting, served: Set[Person], rest: Waiting | None) -> Waiting | None:
+    """Return what must go on waiting of an entry when deliveries of its item are made, beside the rest, if anything.
 
-    Whoever is gone has their copy or waits in what is left; or was waited for only because nobody got the item, or
-    nobody at the side where it was captured: somebody does now, and the others may be anybody.
+    Who is waited for by name goes on to be, even if the mapping does not know them any more. Others were waited for
+    only because nobody got the item, or nobody at the side where it was captured: somebody does now, and they may be
+    anybody.
+
+    :param served: who of the item's participants gets it.
+    :param rest: what the item waits for by this decision, where it does.
+    """
+    waits: Set[Person] = set(rest.people) if rest and (each.nobody or not rest.nobody) else set()
+    side_served = any(person.side for person in served)
+    people = tuple(
+        person
+        for person in each.people
+        if not (person in served or person in waits or (each.nobody and served) or (person.side and side_served))
+    )
+    return msgspec.structs.replace(each, people=people, again=0) if people else None
+
+
+def leaving(item: int, each: Waiting, served: Set[Person], waits: Set[str]) -> Iterator[Leaving]:
+    """Yield what is gone of an entry when the deliveries of its item are made.
 
     :param item: the item's number.
     :param served: who of the item's participants gets it.
-    :param rest: what the item waits for from now on, where it does.
+    :param waits: ids of what the item waits for from then on.
     """
     for person in each.people:
         if person in served:
             yield Leaving(item=item, id=served_id(each, person), window=each.window)
-    waits: Set[Person] = set(rest.people) if rest and (each.nobody or not rest.nobody) else set()
-    side_served = any(person.side for person in served)
-    if (rest is None or rest.id != each.id) and all(
-        person in served or person in waits or (each.nobody and served) or (person.side and side_served)
-        for person in each.people
-    ):
+    if each.id not in waits:
         yield Leaving(item=item, id=each.id, window=each.window)
 
 

@@ -18,14 +18,14 @@ from o2_connector.core.layout import run_stem
 from o2_connector.core.manifest import ConvertedBatch, Decision, DecisionRecord, StagedObject
 from o2_connector.core.mapping import CAUSES, NOBODY
 from o2_connector.core.outcomes import Cause
-from o2_connector.core.parked import Park, Person, Waiting, leaving
+from o2_connector.core.parked import Park, Person, Waiting
 from o2_connector.core.phone_book import PhoneBook
 from o2_connector.core.report import Changes, Coverage, Detail
 from o2_connector.core.tables import Items, Participants, read_participants
 from o2_connector.core.window import Window
 from o2_connector.engine.history import delivered_since, heard_in, last_record
 from o2_connector.engine.looks import note_decided
-from o2_connector.engine.park import park, park_of
+from o2_connector.engine.park import park, park_of, part
 from o2_connector.engine.rules import MappingRules, Ruling, keep_said, read_book, row_details, rule, ruled_deliveries
 from o2_connector.engine.shards import write_shards
 from o2_connector.hooks.staging import StagingHook
@@ -264,13 +264,7 @@ def _park(
         for number in range(len(items))
         if number not in repeats and (found := records.get((items.key(number), items.record(number))))
     }
-    served = people_served(ruling, participants, entries)
-    gone = [
-        each
-        for number, found in sorted(entries.items())
-        for entry in found
-        for each in leaving(number, entry, served[number], now.get(number))
-    ]
+    gone = part(staging, before, entries, people_served(ruling, participants, entries), now)
     return staging.write_lines(f"{run}leaving.", gone) if gone else None
 
 

@@ -19,33 +19,30 @@ from o2_connector.core.parked import Person, Waiting, served_id
 from o2_connector.core.phone_book import PhoneBook, thawed
 from o2_connector.core.window import Window
 from o2_connector.engine.history import decided_by, records_of
-from o2_connector.engine.looks import Look, last_looks
+from o2_connector.engine.looks import Looks
 from o2_connector.engine.mapping_step import read_items
 from o2_connector.hooks.staging import StagingHook
 
 _Row = tuple[str, str, int, int]
 
 
-def newcomers(staging: StagingHook, book: PhoneBook, mapping: str, gone: Set[str]) -> tuple[list[Waiting], list[Look]]:
-    """Return what newcomers have missed, and the last looks at the windows that were looked at.
+def newcomers(staging: StagingHook, looks: Looks, book: PhoneBook, mapping: str, gone: Set[str]) -> Iterator[Waiting]:
+    """Yield what newcomers have missed, in the windows that were not looked at by this mapping last.
 
     :param mapping: digest of the book.
     :param gone: see :class:`Park`: who has got their copy from the park has missed nothing.
     """
     rows = _rows(book)
     known: dict[str, Set[_Row]] = {mapping: rows}
-    missed: list[Waiting] = []
-    new = [look for look in last_looks(staging) if look.mappings != {mapping}]
-    for look in new:
-        for digest in look.mappings - known.keys():
+    for name, mappings in sorted(looks.last.items()):
+        for digest in mappings - known.keys():
             known[digest] = _rows(_book(staging, digest))
-        before = set.intersection(*(set(known[digest]) for digest in look.mappings))
-        added = {number for number, *_ in rows - before}
-        window = Window.named(look.window)
+        added = {number for digest in mappings for number, *_ in rows - known[digest]}
+        window = Window.named(name)
         if added and window:
-            found = _missed(staging, window, book, added)
-            missed.extend(each for each in found if served_id(each, *each.people) not in gone)
-    return missed, new
+            for each in _missed(staging, window, book, added):
+                if served_id(each, *each.people) not in gone:
+                    yield each
 
 
 def _missed(staging: StagingHook, window: Window, book: PhoneBook, added: Set[str]) -> Iterator[Waiting]:

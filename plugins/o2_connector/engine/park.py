@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import msgspec
 
 from o2_connector.core.layout import PARKED, gone_stem, waiting_stem
-from o2_connector.core.parked import Gone, Leaving, Park, Waiting, park_after
+from o2_connector.core.parked import Gone, Leaving, Park, Person, Waiting, leaving, left_over, park_after
 from o2_connector.core.window import Window
 from o2_connector.hooks.staging import StagingHook
 
@@ -40,6 +40,33 @@ def park(staging: StagingHook, entries: Iterable[Waiting], known: Collection[str
     for window, new in windows.items():
         staging.write_lines(waiting_stem(window), new)
     return sum(map(len, windows.values()))
+
+
+def part(
+    staging: StagingHook,
+    before: Park,
+    entries: Mapping[int, Sequence[Waiting]],
+    served: Mapping[int, Set[Person]],
+    rest: Mapping[int, Waiting],
+) -> list[Leaving]:
+    """Return what is gone when the deliveries of some items are made; what must go on waiting is parked by itself.
+
+    :param entries: what waits of each item, by its number.
+    :param served: who of its participants gets it.
+    :param rest: what it waits for by this decision, parked already.
+    """
+    gone: list[Leaving] = []
+    over: list[Waiting] = []
+    for number, found in sorted(entries.items()):
+        now = rest.get(number)
+        for each in found:
+            left = left_over(each, served[number], now)
+            waits = {before.named(entry).id for entry in (left, now) if entry}
+            gone += leaving(number, each, served[number], waits)
+            if left:
+                over.append(before.named(left))
+    park(staging, over, before.waiting.keys())
+    return gone
 
 
 def leave(staging: StagingHook, leaving: Iterable[Leaving]) -> int:

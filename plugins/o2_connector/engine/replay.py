@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
@@ -14,13 +14,13 @@ from o2_connector.core.layout import REPLAYS, run_stem
 from o2_connector.core.ledger import Delivery
 from o2_connector.core.manifest import Decision, StagedObject
 from o2_connector.core.outcomes import Cause, Outcome
-from o2_connector.core.parked import Waiting, leaving, merged
+from o2_connector.core.parked import Leaving, Park, Waiting, merged
 from o2_connector.core.tables import Items, Participants, gathered
 from o2_connector.core.window import Window
-from o2_connector.engine.looks import note_look
+from o2_connector.engine.looks import looks_so_far, note_look
 from o2_connector.engine.mapping_step import Asked, keep_record, people_served, people_waited_for, waiting_detail
 from o2_connector.engine.newcomers import newcomers
-from o2_connector.engine.park import park, park_of
+from o2_connector.engine.park import park, park_of, part
 from o2_connector.engine.rules import MappingRules, Ruling, keep_said, read_book, row_details, rule, ruled_deliveries
 from o2_connector.engine.shards import write_shards
 from o2_connector.hooks.staging import StagingHook
@@ -34,12 +34,12 @@ def replay_parked(staging: StagingHook, rules: MappingRules, asked: Asked) -> De
     """
     book, mapping = read_book(staging, rules)
     before = park_of(staging)
-    missed, looks = newcomers(staging, book, mapping.sha256, before.gone)
-    missed = [before.named(each) for each in missed]
+    looks = looks_so_far(staging)
+    missed = [before.named(each) for each in newcomers(staging, looks, book, mapping.sha256, before.gone)]
     if not asked.dry_run:
         park(staging, missed, before.waiting.keys())
-        for look in looks:  # no sooner than what was found there waits
-            note_look(staging, look.window, look, mapping.sha256)
+        if any(mappings != {mapping.sha256} for mappings in looks.last.values()):
+            note_look(staging, looks, mapping.sha256)  # no sooner than what was found waits
     before = replace(before, waiting={**before.waiting, **{each.id: each for each in missed}})
     if not before.waiting:
         return None
@@ -58,19 +58,10 @@ def replay_parked(staging: StagingHook, rules: MappingRules, asked: Asked) -> De
         participants,
         at=asked.at,
         uncaught=np.array([each.is_parked for each in entries], dtype=bool),
-        ours=np.array([known for each in zip(entries, of_record, strict=True) for known in _ours(*each)], dtype=bool),
     )
     delivered = set(ruling.decisions.deliveries["row"].tolist())
     rest = {number: before.named(each) for number, each in _rest(ruling, entries, delivered, participants)}
-    if not asked.dry_run:
-        park(staging, (each for number, each in rest.items() if number in delivered), before.waiting.keys())
-    served = people_served(ruling, participants, delivered)
-    gone = [
-        each
-        for number in sorted(delivered)
-        for entry in of_record[number]
-        for each in leaving(number, entry, served[number], rest.get(number))
-    ]
+    gone = [] if asked.dry_run else _part(staging, before, of_record, ruling, participants, rest, delivered)
     used = sorted({items.place(number)[0] for number in delivered})
     decision = Decision(
         window=span,
@@ -96,7 +87,7 @@ def replay_parked(staging: StagingHook, rules: MappingRules, asked: Asked) -> De
             f"{run}details.",
             [*row_details(ruling, rules.region), *(waiting_detail(rest[number]) for number in sorted(rest))],
         ),
-        leaving=staging.write_lines(f"{run}leaving.", gone) if gone and not asked.dry_run else None,
+        leaving=staging.write_lines(f"{run}leaving.", gone) if gone else None,
     )
     keep_record(staging, run, rules, asked, decision, (), ruling)
     return decision
@@ -127,13 +118,19 @@ def _rest(
         yield number, structs.replace(entry, people=whom, why=why, nobody=nobody, caught=caught)
 
 
-def _ours(entry: Waiting, parts: Iterable[Waiting]) -> Iterator[bool]:
-    """Tell of each of an entry's people whether they were known to be the organisation's when it began to wait.
-
-    :param parts: what it was merged from.
-    """
-    ours = {person for each in parts if not each.nobody for person in each.people if not person.side}
-    return (person in ours for person in entry.people)
+def _part(
+    staging: StagingHook,
+    before: Park,
+    of_record: Sequence[Sequence[Waiting]],
+    ruling: Ruling,
+    participants: Participants,
+    rest: Mapping[int, Waiting],
+    delivered: Set[int],
+) -> list[Leaving]:
+    """Let wait what is left of the items that are delivered; return what is gone when they are."""
+    park(staging, (each for number, each in rest.items() if number in delivered), before.waiting.keys())
+    entries = {number: of_record[number] for number in delivered}
+    return part(staging, before, entries, people_served(ruling, participants, entries), rest)
 
 
 def _repacked(rows: Iterable[Delivery], used: Sequence[int]) -> Iterator[Delivery]:

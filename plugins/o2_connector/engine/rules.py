@@ -108,12 +108,10 @@ def rule(
     *,
     at: datetime,
     uncaught: np.ndarray | None = None,
-    ours: np.ndarray | None = None,
 ) -> Ruling:
     """Decide who gets each item.
 
     :param uncaught: which items the catch-all mailbox may get; without it all.
-    :param ours: which participants are known to be the organisation's, whatever the mapping says of them now.
     :raises StopError: when the catch-all mailbox is none.
     """
     candidates = find_candidates(participants, np.frombuffer(items.sent, dtype=np.int64), book, rules.region)
@@ -130,7 +128,6 @@ def rule(
         by_number,
         catch_all=_catch_all(directory, caught),
         uncaught=uncaught,
-        ours=ours,
     )
     return Ruling(candidates=candidates, directory=directory, by_number=by_number, decisions=decisions)
 
