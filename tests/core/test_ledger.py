@@ -54,9 +54,17 @@ def outcomes(receipts: Iterable[Receipt]) -> Counter[Outcome]:
 def test_deliveries_are_read_as_they_were_written() -> None:
     rows = (delivery(0), delivery(1, settled=(Outcome.SKIPPED, Cause.SAME_ITEM_AGAIN)))
 
-    first, *rest = delivery_lines(PACKS, rows)
+    first, *rest = b"".join(delivery_lines(PACKS, rows)).splitlines(keepends=True)
 
     assert (read_packs(first), tuple(map(read_delivery, rest))) == (PACKS, rows)
+
+
+def test_a_book_of_many_deliveries_has_a_line_for_each() -> None:
+    rows = [delivery(number) for number in range(1000)]
+
+    _, *rest = b"".join(delivery_lines(PACKS, rows)).splitlines()
+
+    assert list(map(read_delivery, rest)) == rows
 
 
 def test_a_book_without_its_first_line_is_refused() -> None:

@@ -225,9 +225,11 @@ def test_a_replay_says_what_it_is_and_what_stays_parked_since_when() -> None:
         parked("o2-2", since(2026, 6, 6, 4, 5, 7)),
         parked("o2-3", since(2026, 6, 28), "waiting"),
     )
-    counts = replace(COUNTS, rejected=0, available_from_source=9, staged=9, items_with_deliveries=6, parked=3)
+    counts = replace(
+        COUNTS, rejected=0, available_from_source=9, staged=9, items_with_deliveries=6, parked=2, unserved=1
+    )
 
-    report = replace(REPORT, replay=True, counts=counts, details=details)
+    report = replace(REPORT, replay=True, counts=counts, details=details, waiting=1)
 
     assert report.balanced
     table = rows(report)

@@ -130,8 +130,10 @@ class Decision:
     :param rows: how many rows it has.
     :param rows_used: how many of them counted for a participant.
     :param directory: what the directory said of each address, and of each number where it was asked.
-    :param items: items looked at; each has at least one delivery or is parked.
+    :param items: items looked at; each has at least one delivery, is parked, or is unserved.
+    :param items_parked: items that nobody gets.
     :param items_waiting: items that are delivered, while somebody of the organisation who took part has no mailbox yet.
+    :param items_unserved: those of a replay's that were delivered before it, and get no delivery now.
     :param details: a line for each parked or waiting item, and for each mapping row that needs a person.
     :param numbers: which numbers had how many items.
     :param leaving: what waits no longer when the deliveries are made, where there is any.
@@ -149,6 +151,7 @@ class Decision:
     items_waiting: int
     details: StagedObject
     shards: tuple[Shard, ...]
+    items_unserved: int = 0
     numbers: StagedObject | None = None
     leaving: StagedObject | None = None
     coverage: StagedObject | None = None

@@ -36,7 +36,8 @@ class Counts:
     :param available_from_source: items that TeleMessage said it has.
     :param staged: items in the batches that are staged with the right digest.
     :param decided: converted items that the mapping looked at.
-    :param parked: items that have no mailbox yet.
+    :param parked: items that nobody gets.
+    :param unserved: of a replay, items that others have already, and that wait for somebody who has no mailbox still.
     :param available_for_import: deliveries, after fan-out.
     """
 
@@ -46,6 +47,7 @@ class Counts:
     rejected: int = 0
     decided: int = 0
     parked: int = 0
+    unserved: int = 0
     items_with_deliveries: int = 0
     available_for_import: int = 0
     imported: int = 0
@@ -181,8 +183,9 @@ class Report:
             ("items from source", count.available_from_source, "items staged", count.staged),
             ("items staged", count.staged, "items converted and rejected", count.converted + count.rejected),
             ("items converted", count.converted, "items that the mapping decided", count.decided),
-            ("items decided", count.decided, "items delivered and parked", count.items_with_deliveries + count.parked),
         ]
+        placed = count.items_with_deliveries + count.parked + count.unserved
+        sums.append(("items decided", count.decided, "items delivered, parked and unserved", placed))
         if not self.dry_run:
             settled = count.imported + count.partially_imported + count.skipped + count.failed
             sums.append(("deliveries", count.available_for_import, "imported, partially, skipped and failed", settled))
@@ -257,9 +260,8 @@ def log_rows(report: Report) -> Sequence[tuple[str, int]]:
         ("Items partially imported", count.partially_imported),
         ("Items skipped", count.skipped),
         ("Items failed", count.failed),
-        # Of a replay the sums take in what waits for somebody else, and has no delivery now
-        ("Items still parked", len(report.since("parked"))) if report.replay else ("Items parked", count.parked),
-        ("Items waiting", len(report.since("waiting")) if report.replay else report.waiting),
+        ("Items still parked" if report.replay else "Items parked", count.parked),
+        ("Items waiting", report.waiting),
         *(() if report.replay else (("Items rejected", count.rejected),)),
     )
 

@@ -70,8 +70,9 @@ def replay_parked(staging: StagingHook, rules: MappingRules, asked: Asked) -> De
         rows_used=len(ruling.candidates.used_rows()),
         directory=keep_said(staging, run, ruling),
         items=len(items),
-        items_parked=len(items) - len(delivered),
-        items_waiting=sum(number in delivered for number in rest),
+        items_parked=sum(each.is_parked for each in rest.values()),
+        items_waiting=sum(not each.is_parked for each in rest.values()),
+        items_unserved=sum(number not in delivered and not each.is_parked for number, each in rest.items()),
         shards=tuple(
             write_shards(
                 staging,

@@ -45,11 +45,12 @@ class FindParkedOperator(MappingOperator):
             self.log.info("Nothing waits for a mailbox")
             return []
         self.log.info(
-            "%d items wait: %d deliveries to %d mailboxes can be made now; %d items stay parked",
+            "%d items wait: %d deliveries to %d mailboxes can be made now; %d items stay parked, %d wait for somebody",
             decision.items,
             sum(shard.count for shard in decision.shards),
             sum(shard.mailboxes for shard in decision.shards),
             decision.items_parked,
+            decision.items_waiting,
         )
         context["ti"].xcom_push(key="decision", value=to_xcom(decision))
         return to_xcom(decision.shards)
@@ -93,6 +94,7 @@ class ReconcileReplayOperator(BaseOperator):
                 converted=decision.items,
                 decided=decision.items,
                 parked=decision.items_parked,
+                unserved=decision.items_unserved,
                 items_with_deliveries=book.items,
                 available_for_import=book.available,
                 **book.counts,
