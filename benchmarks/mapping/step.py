@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,7 +34,9 @@ def prepare(task: dict[str, Any]) -> Callable[[], int]:
     folder, at = Path(task["mappings"]), datetime.fromisoformat(task["at"])
     sent = np.load(task["sent"])
     staging = StagingHook()
-    staging.get_conn()
+    with staging.reader(batches[0].participants) as content:
+        content.read()  # Airflow loads what opens files with the first of them
+    gc.freeze()  # as the task does
 
     def task_itself() -> int:
         rules = MappingRules(folder=folder, region="GB", zone=ZONE, remember=REMEMBER)
@@ -42,7 +45,6 @@ def prepare(task: dict[str, Any]) -> Callable[[], int]:
         return sum(shard.count for shard in decision.shards)
 
     def mapping() -> int:
-        book = read_phone_book(read_folder(folder), "GB", ZONE)
         firsts = np.cumsum([0, *(batch.converted for batch in batches)]).tolist()
 
         def tables() -> Any:
@@ -50,7 +52,9 @@ def prepare(task: dict[str, Any]) -> Callable[[], int]:
                 with staging.reader(batch.participants) as content:
                     yield first, content.read()
 
-        candidates = find_candidates(read_participants(tables()), sent, book, "GB")
+        participants = read_participants(tables())
+        book = read_phone_book(read_folder(folder), "GB", ZONE)
+        candidates = find_candidates(participants, sent, book, "GB")
         directory = find_mailboxes(staging, GraphHook(), candidates.addresses(), remember=REMEMBER, at=at)
         return len(decide(len(sent), candidates, directory, {}).deliveries)
 

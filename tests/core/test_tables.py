@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from o2_connector.core import tables
 from o2_connector.core.conversion import PARTICIPANTS_HEAD
 from o2_connector.core.outcomes import Cause
-from o2_connector.core.tables import Items, Participants, gathered, read_participants
+from o2_connector.core.tables import Items, Participants, Texts, gathered, read_participants
 from tests.core.people import item_row, items_of
 
 
@@ -57,8 +59,19 @@ def test_what_looks_like_a_number_to_others_keeps_each_of_its_signs() -> None:
 def test_each_spelling_is_held_once() -> None:
     found = read_participants(BATCHES)
 
-    assert sorted(found.phones) == sorted({phone for _, phone, _, _ in TOLD})
-    assert sorted(found.emails) == sorted({email for _, _, email, _ in TOLD})
+    assert sorted(found.phones) == sorted({"", *(phone for _, phone, _, _ in TOLD)})
+    assert sorted(found.emails) == sorted({"", *(email for _, _, email, _ in TOLD)})
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), max_size=40), st.integers(1, 7))
+def test_texts_are_what_was_put_in(texts: list[str], together: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "_TEXTS", together)
+        held = Texts(texts)
+
+        assert list(held) == texts
+        assert [held[place] for place in range(len(held))] == texts
+        assert held[1:3] == texts[1:3]
 
 
 def test_no_batches_are_no_participants() -> None:

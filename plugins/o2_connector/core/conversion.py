@@ -47,7 +47,7 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True):
     cause: Cause
 
 
-class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
+class IndexRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Say where a converted item lies.
 
     :param sent: milliseconds since 1970, UTC.

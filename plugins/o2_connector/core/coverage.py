@@ -18,7 +18,7 @@ from o2_connector.core.window import Window
 MOST_UNKNOWN = 20
 
 
-class NumberSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class NumberSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Count the items of one number.
 
     :param number: E.164.

@@ -7,7 +7,7 @@ import msgspec
 from o2_connector.core.outcomes import Cause
 
 
-class DirectoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DirectoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Say what the directory says of one address.
 
     :param address: lower case.

@@ -20,7 +20,7 @@ from o2_connector.core.manifest import StagedObject
 from o2_connector.core.outcomes import Cause, Outcome, Rule
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Hold one item for one mailbox.
 
     :param item: number of the item among those that the run decided on.

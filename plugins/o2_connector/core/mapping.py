@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,7 @@ CAUSES = (
 
 NOBODY = -1
 
-_AT_ONCE = 1 << 14  # spellings that are read together
+_CAUSE = {cause: place for place, cause in enumerate(CAUSES)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +106,8 @@ def find_candidates(participants: Participants, sent: np.ndarray, book: PhoneBoo
     :param region: ISO 3166 code of the country that national numbers belong to.
     """
     table = participants.table
-    number_of, numbers = _numbers(participants.phones, region)
+    found = pd.Series(normalise_each(participants.phones, region), dtype="object")
+    number_of, numbers = pd.factorize(found)  # None is -1
     number = _at(number_of, table["phone"])
     addresses = pd.Series([_address(each) for each in participants.emails], dtype="object")
     email_of, emails = pd.factorize(addresses)
@@ -122,7 +124,7 @@ def find_candidates(participants: Participants, sent: np.ndarray, book: PhoneBoo
             }
         ),
         book=book,
-        numbers=numbers,
+        numbers=Texts(numbers),
         emails=emails.tolist(),
         out_of_time=known,
     )
@@ -146,19 +148,18 @@ def decide(
     """
     table, book = candidates.table, candidates.book
     used = candidates.used_rows()
-    mapped = [directory[address] for address in book.rows["mailbox"].iloc[used]]
+    mapped = [directory[address] for address in book.rows["mailbox"].iloc[used].tolist()]
     captured = [directory[address] for address in candidates.emails]
-    held = [by_number.get(number) for number in candidates.numbers] if by_number else [None] * len(candidates.numbers)
-    found = {entry.mailbox for entry in (*mapped, *captured, *held) if entry and entry.mailbox}
+    numbered = [each for each in enumerate(candidates.numbers) if each[1] in by_number] if by_number else []
+    holding = np.array([at for at, _ in numbered], dtype=np.int64)
+    held = [by_number[number] for _, number in numbered]
+    found = {entry.mailbox for entry in chain(mapped, captured, held) if entry.mailbox}
     mailboxes = sorted(found | ({catch_all} if catch_all else set()))
     place = {mailbox: number for number, mailbox in enumerate(mailboxes)}
 
-    # The last place of each is that of nobody, for -1 leads there.
-    of_row = np.full(len(book.rows) + 1, NOBODY, dtype=np.int32)
-    why_row = np.full(len(book.rows) + 1, len(CAUSES), dtype=np.int8)
-    of_row[used], why_row[used] = _places(mapped, place), _causes(mapped)
-    of_email, why_email = _places([*captured, None], place), _causes([*captured, None])
-    of_number, why_number = _places([*held, None], place), _causes([*held, None])
+    of_row, why_row = _led(len(book.rows), used, mapped, place)
+    of_email, why_email = _led(len(captured), np.arange(len(captured)), captured, place)
+    of_number, why_number = _led(len(candidates.numbers), holding, held, place)
     number, book_row, email = (table[name].to_numpy() for name in ("number", "book_row", "email"))
     # A number of the phone book without a row for the time, then one without any row.
     why_number = np.minimum(
@@ -238,24 +239,14 @@ def _address(email: str) -> str | None:
     return email.lower() if is_smtp_address(email) else None
 
 
-def _numbers(phones: Texts, region: str) -> tuple[np.ndarray, Texts]:
-    """Return for each spelling the place of its number, and the numbers, each once."""
-    places: dict[str, int] = {}
-    found = np.full(len(phones), NOBODY, dtype=np.int32)
-    for start in range(0, len(phones), _AT_ONCE):
-        some = normalise_each(phones[start : start + _AT_ONCE], region)
-        found[start : start + len(some)] = [
-            NOBODY if number is None else places.setdefault(number, len(places)) for number in some
-        ]
-    return found, Texts(places)
-
-
 def _at(places: np.ndarray, spelling: pd.Series) -> np.ndarray:
     """Return for each participant what the place of its spelling says."""
     return np.asarray(places, dtype=np.int32)[spelling.to_numpy()] if len(places) else np.empty(0, dtype=np.int32)
 
 
-def _valid_rows(book: PhoneBook, numbers: Texts, number: np.ndarray, sent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _valid_rows(
+    book: PhoneBook, numbers: pd.Index, number: np.ndarray, sent: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return whether the book knows each number, and for each participant the row that counts at the item's time.
 
     The book's rows are sorted by number and begin, and a number's are disjoint: it is the last one that has begun,
@@ -267,31 +258,36 @@ def _valid_rows(book: PhoneBook, numbers: Texts, number: np.ndarray, sent: np.nd
         return np.zeros(len(numbers), dtype=bool), nobody
     begin, end = rows["valid_from"].to_numpy(), rows["valid_to"].to_numpy()
     group, distinct = pd.factorize(rows["number"])
-    groups = {name: place for place, name in enumerate(distinct)}
-    of_number = np.fromiter((groups.get(name, NOBODY) for name in numbers), dtype=np.int64, count=len(numbers))
-    begins = np.sort(pd.unique(begin))
+    of_number = pd.Index(distinct, dtype="object").get_indexer(numbers)
+    wanted = np.append(of_number, NOBODY)[number]
+    counts = wanted != NOBODY
+    first = np.searchsorted(group, np.arange(len(distinct)))
+    at = np.append(first, NOBODY)[wanted]
+    several = np.flatnonzero(np.append(np.bincount(group) > 1, False)[wanted])
     # Group and rank of the time in one number each: what is sorted by it is sorted by number, then by time.
+    begins = np.sort(pd.unique(begin))
     scale = len(begins) + 1
     keys = group * scale + np.searchsorted(begins, begin) + 1
-    wanted = np.append(of_number, NOBODY)[number]
-    at = np.searchsorted(keys, wanted * scale + np.searchsorted(begins, sent, "right"), "right") - 1
-    counts = (wanted != NOBODY) & (at >= 0)
-    counts[counts] = (group[at[counts]] == wanted[counts]) & (sent[counts] < end[at[counts]])
+    times = np.searchsorted(begins, sent[several], "right")
+    at[several] = np.searchsorted(keys, wanted[several] * scale + times, "right") - 1
+    counts &= at >= 0
+    found = at[counts]
+    counts[counts] = (group[found] == wanted[counts]) & (begin[found] <= sent[counts]) & (sent[counts] < end[found])
     return of_number != NOBODY, np.where(counts, at, NOBODY).astype(np.int32)
 
 
-def _places(entries: list[DirectoryEntry | None] | list[DirectoryEntry], place: Mapping[str, int]) -> np.ndarray:
-    found = [place[entry.mailbox] if entry and entry.mailbox else NOBODY for entry in entries]
-    return np.array(found, dtype=np.int32)
+def _led(
+    count: int, at: np.ndarray, entries: list[DirectoryEntry], place: Mapping[str, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mailbox that each of so many leads to, or why to none; one more leads to nobody, for -1 leads there.
 
-
-def _causes(entries: list[DirectoryEntry | None] | list[DirectoryEntry]) -> np.ndarray:
-    """Return why each leads to no mailbox; what says less than every cause where nobody asked."""
-    why = [
-        len(CAUSES) if entry is None or entry.mailbox else CAUSES.index(entry.cause or Cause.NO_USER)
-        for entry in entries
-    ]
-    return np.array(why, dtype=np.int8)
+    :param at: whose entries these are. Of all others nobody asked: they say less than every cause.
+    """
+    mailbox = np.full(count + 1, NOBODY, dtype=np.int32)
+    cause = np.full(count + 1, len(CAUSES), dtype=np.int8)
+    mailbox[at] = [place[entry.mailbox] if entry.mailbox else NOBODY for entry in entries]
+    cause[at] = [len(CAUSES) if entry.mailbox else _CAUSE[entry.cause or Cause.NO_USER] for entry in entries]
+    return mailbox, cause
 
 
 def _deliveries(decided: pd.DataFrame, mailboxes: int) -> pd.DataFrame:

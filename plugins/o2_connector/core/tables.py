@@ -6,7 +6,7 @@ import io
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, pairwise
 from typing import Protocol, overload
 
 import numpy as np
@@ -79,6 +79,16 @@ class Texts(Sequence[str]):
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
         return self._octets[self._ends[place] : self._ends[place + 1]].decode()
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), _TEXTS):
+            ends = self._ends[start : start + _TEXTS + 1]
+            octets = bytes(self._octets[ends[0] : ends[-1]])
+            if octets.isascii():
+                first, text = ends[0], octets.decode()
+                yield from [text[begin - first : end - first] for begin, end in pairwise(ends)]
+            else:
+                yield from self[start : start + _TEXTS]
 
 
 class Items:
@@ -188,6 +198,7 @@ def read_participants(parts: Iterable[tuple[int, bytes]]) -> Participants:
             true_values=["1"],
             false_values=["0"],
             na_filter=False,
+            low_memory=False,
         )
         for name, parted in columns.items():
             parted.append(table[name].to_numpy())
@@ -200,9 +211,13 @@ def read_participants(parts: Iterable[tuple[int, bytes]]) -> Participants:
 
 
 def _distinct(parts: list[np.ndarray]) -> tuple[np.ndarray, Texts]:
-    """Return the place of each text, and the texts, each once."""
-    places, texts = pd.factorize(np.concatenate([np.empty(0, dtype="object"), *parts]))
-    return places.astype(np.int32), Texts(texts)
+    """Return the place of each text, and the texts, each once; the first is that of no signs."""
+    whole = np.concatenate([np.empty(0, dtype="object"), *parts])
+    held = np.flatnonzero(whole != "")
+    found, texts = pd.factorize(whole[held])
+    places = np.zeros(len(whole), dtype=np.int32)
+    places[held] = found + 1
+    return places, Texts(chain([""], texts))
 
 
 def gathered(people: Iterable[Iterable[tuple[str, str, bool]]]) -> Participants:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -59,9 +60,10 @@ def map_window(
 
     :param silent_days: how many days without an item make an enrolled number silent.
     """
+    gc.freeze()  # Airflow's hundreds of thousands of objects need not be looked through again and again
     run = run_stem(window, asked.run_id)
-    book, mapping = read_book(staging, rules)
     items, participants = read_items(staging, batches)
+    book, mapping = read_book(staging, rules)
     ruling = rule(staging, rules, book, items, participants, at=asked.at)
     seen = staging.write_lines(f"{run}numbers.", numbers_seen(ruling.candidates, ruling.decisions, items))
     packs = tuple(batch.messages for batch in batches)

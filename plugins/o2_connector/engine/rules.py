@@ -59,7 +59,7 @@ class MappingRules:
     catch_all: str | None = None
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Keep what the directory said, for whoever asks years later.
 
     :param number: E.164, where it was asked for a number.
