@@ -43,6 +43,7 @@ class Archive:
     mappings: Path
     xcom: dict[tuple[str, int, str], Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    silent_days: int = 7
 
     def run(self, run_id: str = "manual__1", *, start: datetime = YESTERDAY, days: float = 1, **params: Any) -> Any:
         """Run the whole line over a window; return reconcile's counts."""
@@ -59,7 +60,7 @@ class Archive:
         for number, group in enumerate(self._left("stage")):
             self._task(ConvertOperator(task_id="convert", group=group, region="GB"), run_id, settings, number)
         if converted := self._left("convert"):
-            mapping = MapMailboxesOperator(task_id="map", groups=converted, **self.rules)
+            mapping = MapMailboxesOperator(task_id="map", groups=converted, silent_days=self.silent_days, **self.rules)
             for number, shard in enumerate(self._task(mapping, run_id, settings)):
                 deliver = ImportToMailboxesOperator(task_id="import", shard=shard, settle_seconds=0.1)
                 self._task(deliver, run_id, settings, number)
