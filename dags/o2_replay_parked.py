@@ -22,7 +22,7 @@ from airflow.sdk import (
 from o2_connector.core.settings import read_settings
 from o2_connector.operators.deliver import ImportToMailboxesOperator
 from o2_connector.operators.replay import FindParkedOperator, ReconcileReplayOperator
-from o2_connector.operators.run import FIRST_DELAY, LONGEST_DELAY, ConnectorRetryPolicy
+from o2_connector.operators.run import TASK_DEFAULTS
 from o2_connector.triggers.mapping_files import MappingFilesTrigger
 
 SETTINGS = read_settings(os.environ, str(Path(__file__).resolve().parent.parent / "include" / "mappings"))
@@ -70,14 +70,7 @@ with DAG(
             description="Decide, and say what would be delivered; write nothing to a mailbox.",
         ),
     },
-    default_args={
-        "owner": "compliance",
-        "retries": 6,
-        "retry_delay": FIRST_DELAY,
-        "retry_exponential_backoff": 2,
-        "max_retry_delay": LONGEST_DELAY,
-        "retry_policy": ConnectorRetryPolicy(),
-    },
+    default_args=TASK_DEFAULTS,
     on_failure_callback=SmtpNotifier(
         **SETTINGS.notice(
             "O2 archive: a replay of parked items failed ({{ dag_run.run_id }})",

@@ -66,7 +66,7 @@ def read_settings(environ: Mapping[str, str], mappings: str) -> Settings:
         first_day=_day(environ, "O2_FIRST_DAY"),
         region=environ.get("O2_REGION") or "GB",
         mappings=environ.get("O2_MAPPINGS") or mappings,
-        directory_hours=_number(environ, "O2_DIRECTORY_HOURS", 6),
+        directory_hours=_number(environ, "O2_DIRECTORY_HOURS", 1),
         directory_numbers=_switch(environ, "O2_DIRECTORY_NUMBERS"),
         catch_all=environ.get("O2_CATCH_ALL", "").strip() or None,
         silent_days=_whole(environ, "O2_SILENT_DAYS", 7),

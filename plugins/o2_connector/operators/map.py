@@ -40,7 +40,7 @@ class MappingOperator(BaseOperator):
         mappings: str,
         region: str,
         timezone: str,
-        directory_hours: float = 6.0,
+        directory_hours: float = 1.0,
         directory_numbers: bool = False,
         catch_all: str | None = None,
         tasks: int = IMPORT_TASKS,

@@ -58,3 +58,14 @@ class ConnectorRetryPolicy(RetryPolicy):
     def deserialize(cls, data: dict[str, Any]) -> ConnectorRetryPolicy:
         """Return the policy."""
         return cls()
+
+
+TASK_DEFAULTS = {
+    "owner": "compliance",
+    "retries": 6,
+    "retry_delay": FIRST_DELAY,
+    "retry_exponential_backoff": 2,
+    "max_retry_delay": LONGEST_DELAY,
+    "retry_policy": ConnectorRetryPolicy(),
+}
+"""How a task is tried again, in every DAG."""
