@@ -230,7 +230,7 @@ def test_without_settings_nothing_is_caught_up_and_nobody_told() -> None:
 
     for dag in told.values():
         assert (dag["catchup"], dag["alerts"], dag["tasks"]) == (False, [False, False], 16)
-        assert dag["rules"] == [str(ROOT / "include" / "mappings"), "GB", "Europe/London", 6, False, None]
+        assert dag["rules"] == [str(ROOT / "include" / "mappings"), "GB", "Europe/London", 1, False, None]
     archive = told["o2_network_archive"]
     assert archive["convert"] == {"message_class": "IPM.Note.O2Network", "message_megabytes": 35}
     assert archive["silent_days"] == 7
