@@ -301,6 +301,22 @@ def test_a_mapping_that_contradicts_itself_stops_before_anything_is_imported(lin
     assert "900555" not in str(raised.value)
 
 
+def test_what_is_no_error_in_the_mapping_files_is_told_in_the_log(
+    line: Archive, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = "+447700900555,a@example.com\n07700 900555,a@example.com\n"
+    (line.mappings / "again.csv").write_text(f"ExternalUserId,O365UserMailbox\n{rows}")
+    (line.mappings / "phones.xlsx").write_bytes(b"PK\x03\x04")
+
+    with caplog.at_level(logging.INFO, "airflow.task"):
+        line.run()
+
+    assert "again.csv:3: note: again.csv:2 says the same of this number (…555) already" in caplog.text
+    assert "phones.xlsx: warning: " in caplog.text
+    assert "900555" not in caplog.text
+    assert "a@example.com" not in caplog.text
+
+
 def test_a_dry_run_writes_to_no_mailbox_and_says_what_it_would(line: Archive) -> None:
     counts = line.run(dry_run=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,15 +27,23 @@ from o2_connector.core.mapping import (
     rows_of_another,
     rows_without_mailbox,
 )
+from o2_connector.core.mapping_files import Severity
 from o2_connector.core.outcomes import Cause, Outcome
 from o2_connector.core.phone_book import PhoneBook, read_phone_book
 from o2_connector.core.report import Detail
 from o2_connector.core.tables import Items, Participants
 from o2_connector.engine.directory import find_by_number, find_mailboxes
-from o2_connector.engine.mapping_folder import read_folder
+from o2_connector.engine.mapping_folder import read_folder, unread
 from o2_connector.engine.shards import share_of
 from o2_connector.hooks.graph import GraphHook
 from o2_connector.hooks.staging import StagingHook
+
+MOST_FINDINGS = 50
+"""Warnings and notes on the mapping files that a run's log tells."""
+
+_LEVELS = {Severity.ERROR: logging.ERROR, Severity.WARNING: logging.WARNING, Severity.NOTE: logging.INFO}
+
+_log = logging.getLogger("airflow.task")
 
 _AT_ONCE = 1 << 14  # deliveries whose columns become Python's numbers together
 
@@ -89,11 +98,16 @@ class Ruling:
 
 
 def read_book(staging: StagingHook, rules: MappingRules) -> tuple[PhoneBook, StagedObject]:
-    """Read the mapping, once, and freeze it.
+    """Read the mapping, once, and freeze it. What is no error, and still not as it should be, is logged.
 
     :raises StopError: when it contradicts itself, naming every fault at once.
     """
     book = read_phone_book(read_folder(rules.folder), rules.region, rules.zone)
+    findings = [*book.findings, *unread(rules.folder)]
+    for finding in findings[:MOST_FINDINGS]:
+        _log.log(_LEVELS[finding.severity], "%s", finding)
+    if len(findings) > MOST_FINDINGS:
+        _log.info("… and %d more: `make check-mapping` tells all", len(findings) - MOST_FINDINGS)
     with staging.writer(MAPPING_STEM, ".csv") as frozen:
         frozen.write(book.frozen())
     return book, frozen.staged
