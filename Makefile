@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 ## Say what there is to make.
 help:
-	@awk '/^## /{text = substr($$0, 4)} /^[a-z-]+:/{if (text) printf "  make %-14s %s\n", substr($$1, 1, length($$1) - 1), text; text = ""}' $(MAKEFILE_LIST)
+	@awk '/^## /{text = substr($$0, 4)} /^[a-z-]+:/{if (text) printf "  make %-16s %s\n", substr($$1, 1, length($$1) - 1), text; text = ""}' $(MAKEFILE_LIST)
 	@sed -n 's/^# Options: /\n  Options: /p' $(MAKEFILE_LIST)
 
 ## Archive yesterday from the sandbox into the sandbox's mailboxes with a real Airflow, show the book, end everything.
