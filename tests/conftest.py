@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 _HOME = tempfile.mkdtemp(prefix="o2-tests-")
 
@@ -25,3 +27,10 @@ for name in ("O2_MAPPINGS", "O2_REGION", "O2_DEADLINE_HOURS", "REQUESTS_CA_BUNDL
 for folder in (str(ROOT), str(ROOT / "plugins")):
     if folder not in sys.path:
         sys.path.insert(0, folder)
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a run take a mapping file for whole that a test has only just written."""
+    monkeypatch.setattr("o2_connector.engine.mapping_folder.SETTLED_SECONDS", 0.0)
+    return

@@ -301,6 +301,19 @@ def test_a_mapping_that_contradicts_itself_stops_before_anything_is_imported(lin
     assert "900555" not in str(raised.value)
 
 
+def test_mapping_files_that_are_away_stop_the_run(line: Archive) -> None:
+    line.run("manual__1", dry_run=True)
+    for path in line.mappings.glob("*.csv"):
+        path.unlink()
+
+    with pytest.raises(StopError, match="holds none, and earlier runs had some"):
+        line.run("manual__2")
+    assert line.messages() == []
+
+    (line.mappings / "none.csv").write_text("ExternalUserId,O365UserMailbox\n")
+    assert line.run("manual__3")["balanced"]
+
+
 def test_what_is_no_error_in_the_mapping_files_is_told_in_the_log(
     line: Archive, caplog: pytest.LogCaptureFixture
 ) -> None:

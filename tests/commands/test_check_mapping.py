@@ -153,7 +153,7 @@ def graph(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox
 @pytest.fixture
 def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let there be a connection to staging."""
-    folder = tmp_path / "staging"
+    folder = tmp_path / ".staging"
     monkeypatch.setenv("AIRFLOW_CONN_O2_STAGING", json.dumps({"conn_type": "fs", "extra": {"path": str(folder)}}))
     return folder
 

@@ -451,3 +451,35 @@ def test_whatever_the_bytes_are_they_are_read_or_told(content: bytes, has_headin
 
     assert rows or findings
     assert not any("\n" in str(each) or "\r" in str(each) for each in findings)
+
+
+@pytest.mark.parametrize(
+    ("cell", "what"),
+    [
+        ("01/11/2026", "this is a date"),
+        ("1/2/26", "this is a date"),
+        ("016977 2123/4", "the cell has more than one number"),
+        ("07700 900123/24", "the cell has more than one number"),
+    ],
+)
+def test_digits_that_nobody_takes_for_one_number_are_none(cell: str, what: str) -> None:
+    rows, (found,) = read_mapping_file(
+        "a.csv", f"ExternalUserId,O365UserMailbox\n{cell},a@example.com\n".encode(), "GB", ZoneInfo("Europe/London")
+    )
+
+    assert rows == []
+    assert found.what.startswith(what)
+
+
+def test_a_row_that_an_open_quote_swallows_is_told_although_its_mailbox_is_not_clean() -> None:
+    text = (
+        "Number,Mailbox,Note\n"
+        '07700900123,a@example.com,"oops\n'
+        "07700900124,Bee <b@example.com>,\n"
+        '"\n'
+        "07700900125,c@example.com,\n"
+    )
+
+    _, findings = read_mapping_file("a.csv", text.encode(), "GB", ZoneInfo("Europe/London"))
+
+    assert [each.line for each in findings if "quote" in each.what] != []

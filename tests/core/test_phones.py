@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from phonenumbers import PhoneMetadata, PhoneNumberFormat, PhoneNumberType
 
 from o2_connector.core.errors import StopError
-from o2_connector.core.phones import PhoneKind, _parsed, kind_of, masked, normalise, normalise_each
+from o2_connector.core.phones import _parsed, masked, normalise, normalise_each
 
 ALEX = "+447700900123"
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
@@ -296,66 +296,56 @@ def test_many_spellings_are_read_in_their_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "kind"),
+    "written",
     [
-        *((written, PhoneKind.SUBSCRIBER) for written in PLAIN),
-        ("020 7946 0000", PhoneKind.SUBSCRIBER),
-        ("60777", PhoneKind.SHORT_CODE),
-        ("+60777", PhoneKind.SHORT_CODE),
-        ("118 118", PhoneKind.SHORT_CODE),
-        ("116123", PhoneKind.SHORT_CODE),
-        ("999", PhoneKind.SHORT_CODE),
-        ("112", PhoneKind.SHORT_CODE),
-        ("٩٩٩", PhoneKind.SHORT_CODE),
-        ("O2", PhoneKind.ALPHANUMERIC),
-        ("M&S", PhoneKind.ALPHANUMERIC),
-        ("HMRC", PhoneKind.ALPHANUMERIC),
-        (" O2 UK\n", PhoneKind.ALPHANUMERIC),
-        ("3", PhoneKind.OTHER),  # one digit is nothing that a network has
-        ("3UK", PhoneKind.ALPHANUMERIC),
-        ("Vodafone-UK", PhoneKind.ALPHANUMERIC),
-        ("Private GP", PhoneKind.ALPHANUMERIC),
-        ("Vodafone GB1", PhoneKind.OTHER),  # 12 characters
-        ("", PhoneKind.WITHHELD),
-        (" ", PhoneKind.WITHHELD),
-        ("+", PhoneKind.WITHHELD),
-        ("0", PhoneKind.WITHHELD),
-        ("000", PhoneKind.WITHHELD),
-        ("00000000", PhoneKind.WITHHELD),
-        ("-1", PhoneKind.WITHHELD),
-        ("Anonymous", PhoneKind.WITHHELD),
-        ("WITHHELD", PhoneKind.WITHHELD),
-        ("unknown", PhoneKind.WITHHELD),
-        ("<unknown>", PhoneKind.WITHHELD),
-        ("private", PhoneKind.WITHHELD),
-        ("Private number", PhoneKind.WITHHELD),
-        ("Number withheld", PhoneKind.WITHHELD),
-        ("No Caller ID", PhoneKind.WITHHELD),
-        ("anonymous@anonymous.invalid", PhoneKind.WITHHELD),
-        ("+anonymous@anonymous.invalid", PhoneKind.WITHHELD),
-        ("sip:anonymous@anonymous.invalid", PhoneKind.WITHHELD),
-        ("alex@example.com", PhoneKind.OTHER),
-        ("a@b.example", PhoneKind.OTHER),
-        ("4.47701E+11", PhoneKind.OTHER),
-        ("60777.0", PhoneKind.OTHER),
-        ("+4477009001234", PhoneKind.OTHER),
-        ("07700 900123 x4", PhoneKind.OTHER),
-        ("*100#", PhoneKind.OTHER),
-        ("#########", PhoneKind.OTHER),
-        ("HM\0RC", PhoneKind.OTHER),
+        "60777",
+        "+60777",
+        "118 118",
+        "116123",
+        "999",
+        "112",
+        "٩٩٩",
+        "O2",
+        "M&S",
+        "HMRC",
+        " O2 UK\n",
+        "3",
+        "3UK",
+        "Vodafone-UK",
+        "Private GP",
+        "Vodafone GB1",
+        "",
+        " ",
+        "+",
+        "0",
+        "000",
+        "00000000",
+        "-1",
+        "Anonymous",
+        "WITHHELD",
+        "unknown",
+        "<unknown>",
+        "private",
+        "Private number",
+        "Number withheld",
+        "No Caller ID",
+        "anonymous@anonymous.invalid",
+        "+anonymous@anonymous.invalid",
+        "sip:anonymous@anonymous.invalid",
+        "alex@example.com",
+        "a@b.example",
+        "4.47701E+11",
+        "60777.0",
+        "+4477009001234",
+        "07700 900123 x4",
+        "*100#",
+        "#########",
+        "HM\0RC",
     ],
 )
-def test_a_phone_is_of_one_kind(written: str, kind: PhoneKind) -> None:
-    assert kind_of(written, "GB") is kind
-
-
-def test_three_noughts_call_the_police_where_they_do() -> None:
-    assert kind_of("000", "AU") is PhoneKind.SHORT_CODE
-
-
-@given(st.text(max_size=30) | st.text(st.sampled_from("0123456789+ ().-/"), max_size=22))
-def test_a_subscriber_is_who_has_a_number(written: str) -> None:
-    assert (kind_of(written, "GB") is PhoneKind.SUBSCRIBER) == (normalise(written, "GB") is not None)
+def test_a_short_code_a_sender_and_a_withheld_number_are_nobodys(written: str) -> None:
+    assert normalise(written, "GB") is None
+    assert normalise_each([written], "GB") == [None]
 
 
 @pytest.mark.parametrize("region", ["UK", "gb", "", "44"])
@@ -364,8 +354,6 @@ def test_a_region_that_is_none_stops_instead_of_making_every_number_nobodys(regi
         normalise("07700 900123", region)
     with pytest.raises(StopError, match="ISO 3166"):
         normalise_each([], region)
-    with pytest.raises(StopError, match="ISO 3166"):
-        kind_of("HMRC", region)
 
 
 def test_a_masked_number_cannot_be_dialled() -> None:

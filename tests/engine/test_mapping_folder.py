@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from o2_connector.core.errors import StopError
+from o2_connector.core.errors import RetryError, StopError
 from o2_connector.core.mapping_files import Severity
-from o2_connector.engine.mapping_folder import read_folder, unread
+from o2_connector.engine import mapping_folder
+from o2_connector.engine.mapping_folder import read_folder, read_settled, unread
 
 
 def test_every_csv_file_is_read_in_the_order_of_names(tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_a_link_as_kubernetes_mounts_a_file_is_read(tmp_path: Path) -> None:
     "name",
     [
         *("phones.csv.txt", "phones.csv~", "phones.csv.bak", "phones.xlsx", "phones.XLS", "phones.ods", "phones.tsv"),
-        *("phones.txt", "phones.csv.gz", "~$phones.xlsx"),
+        *("phones.txt", "phones.csv.gz", "~$phones.xlsx", "phones", "phones.cvs", "phones.zip", "phones.json"),
     ],
 )
 def test_a_file_that_looks_like_a_part_of_the_mapping_is_told(tmp_path: Path, name: str) -> None:
@@ -59,21 +60,53 @@ def test_a_file_that_looks_like_a_part_of_the_mapping_is_told(tmp_path: Path, na
     assert read_folder(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["example.csv.txt", "README.md", ".gitkeep", "phones.csv", "notes"])
+@pytest.mark.parametrize("name", ["example.csv.txt", "README.md", ".gitkeep", "phones.csv", ".gitignore"])
 def test_other_files_are_nothing_to_tell_of(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("x")
 
     assert unread(tmp_path) == []
 
 
-def test_a_link_to_nowhere_and_a_folder_of_that_name_are_told(tmp_path: Path) -> None:
-    (tmp_path / "gone.csv").symlink_to("nowhere.csv")
+def test_folders_within_are_told(tmp_path: Path) -> None:
     (tmp_path / "old.csv").mkdir()
+    (tmp_path / "sales").mkdir()
 
     assert [(each.file, each.severity) for each in unread(tmp_path)] == [
-        ("gone.csv", Severity.WARNING),
         ("old.csv", Severity.WARNING),
+        ("sales", Severity.WARNING),
     ]
+    assert read_folder(tmp_path) == []
+
+
+def test_a_link_to_a_share_that_is_away_stops(tmp_path: Path) -> None:
+    (tmp_path / "gone.csv").symlink_to("nowhere.csv")
+
+    with pytest.raises(StopError, match=r"gone\.csv cannot be read"):
+        read_folder(tmp_path)
+
+
+def test_a_file_that_is_being_written_is_not_taken_for_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("half")
+    monkeypatch.setattr(mapping_folder, "SETTLED_SECONDS", 5.0)
+    monkeypatch.setattr(mapping_folder.time, "sleep", lambda _: path.write_text("half and the rest"))
+
+    with pytest.raises(RetryError, match="is being written"):
+        read_settled(tmp_path)
+
+
+def test_a_file_that_has_only_just_been_written_is_read_when_it_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    (tmp_path / "a.csv").write_text("whole")
+    monkeypatch.setattr(mapping_folder, "SETTLED_SECONDS", 5.0)
+    monkeypatch.setattr(mapping_folder.time, "sleep", waited.append)
+
+    assert read_settled(tmp_path) == [("a.csv", b"whole")]
+    os.utime(tmp_path / "a.csv", (1, 1))
+    assert read_settled(tmp_path) == [("a.csv", b"whole")]
+    assert waited == [5.0]
 
 
 def test_a_name_that_is_no_text_can_be_shown_all_the_same(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from o2_connector.core.directory import DirectoryEntry
 from o2_connector.core.errors import MailboxError, RetryError, StopError
 from o2_connector.core.outcomes import Cause
 from o2_connector.hooks.graph import GraphHook
+from o2_connector.hooks.graph_directory import DirectoryUser
 from o2_connector.hooks.graph_mail import folders_call
 from sandbox.graph import Tenant as SandboxTenant
 from sandbox.server import Sandbox
@@ -40,6 +41,7 @@ def user(number: int, *proxies: str, name: str = "", mail: str | None = None, **
         "userPrincipalName": name or f"user{number}@example.com",
         "mail": mail,
         "proxyAddresses": list(proxies),
+        "usageLocation": "GB",
         **more,
     }
 
@@ -217,7 +219,7 @@ def test_what_is_said_of_a_user_goes_with_the_address(tenant: Tenant, graph_hook
     assert ask(graph_hook, "jane@example.com")["jane@example.com"] == DirectoryEntry(
         address="jane@example.com",
         mailbox="id-1",
-        phones=("07700 900123", "+44 20 7946 0001", "+44 20 7946 0002"),
+        phones=("+447700900123", "+442079460001", "+442079460002"),
         asked=NOW,
     )
 
@@ -467,7 +469,7 @@ NUMBER, OTHER, NOBODYS = "+447700900123", "+442079460001", "+447700900999"
 
 
 def numbers(hook: GraphHook, *asked: str) -> dict[str, DirectoryEntry]:
-    return dict(hook.find_by_number(asked, "GB", asked=NOW).entries)
+    return dict(hook.find_by_number(asked, asked=NOW).entries)
 
 
 def test_a_number_leads_to_the_one_user_who_has_it_however_it_is_spelt(tenant: Tenant, graph_hook: GraphHook) -> None:
@@ -481,11 +483,11 @@ def test_a_number_leads_to_the_one_user_who_has_it_however_it_is_spelt(tenant: T
     ]
     tenant.on("GET", r"/users\?.*", *pages)
 
-    found = graph_hook.find_by_number([NUMBER, OTHER, NOBODYS], "GB", asked=NOW)
+    found = graph_hook.find_by_number([NUMBER, OTHER, NOBODYS], asked=NOW)
 
     assert found.entries == {
-        NUMBER: DirectoryEntry(address=NUMBER, mailbox="id-1", phones=("07700 900123", "+44 7700 900123"), asked=NOW),
-        OTHER: DirectoryEntry(address=OTHER, mailbox="id-2", phones=("020 7946 0001",), asked=NOW),
+        NUMBER: DirectoryEntry(address=NUMBER, mailbox="id-1", phones=("+447700900123", "+447700900123"), asked=NOW),
+        OTHER: DirectoryEntry(address=OTHER, mailbox="id-2", phones=("+442079460001",), asked=NOW),
     }
     assert found.requests == 3
 
@@ -610,3 +612,22 @@ def test_a_mailbox_out_of_scope_is_found_and_set_aside_with_its_cause(
 
     assert list(found.values()) == [denied.id]
     assert caught.value.cause == "ErrorAccessDenied"
+
+
+@pytest.mark.parametrize(
+    ("where", "written", "number"),
+    [
+        ("GB", "07700 900123", "+447700900123"),
+        ("US", "(202) 555-0123", "+12025550123"),
+        ("US", "+44 7700 900123", "+447700900123"),
+        (None, "+44 7700 900123", "+447700900123"),
+        (None, "07700 900123", None),
+        ("XX", "07700 900123", None),
+    ],
+)
+def test_a_national_number_is_one_of_the_country_in_which_the_user_is(
+    where: str | None, written: str, number: str | None
+) -> None:
+    found = DirectoryUser(id="id-1", usage_location=where, mobile_phone=written)
+
+    assert found.phones == ((number,) if number else ())

@@ -53,7 +53,7 @@ def directory_findings(
     candidates = _all_met(rows)
     for file, line, cause in rows_without_mailbox(candidates, directory):
         yield _warning(file, line, labels[file].get(Column.MAILBOX), cause)
-    for file, line in rows_of_another(candidates, directory, region):
+    for file, line in rows_of_another(candidates, directory):
         yield _warning(file, line, labels[file].get(Column.NUMBER), Cause.OTHER_HOLDER)
 
 
@@ -65,7 +65,7 @@ def _all_met(rows: Sequence[MappingRow]) -> Candidates:
         book=PhoneBook(rows=pd.DataFrame({name: [getattr(row, name) for row in rows] for name in columns})),
         numbers=[],
         emails=[],
-        out_of_time=np.empty(0, dtype=bool),
+        known=np.empty(0, dtype=bool),
     )
 
 

@@ -13,7 +13,7 @@ class DirectoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     :param address: lower case.
     :param mailbox: object id of the user whose mailbox the address leads to; None where it leads to none.
     :param cause: why it leads to none.
-    :param phones: the user's numbers, as the directory spells them (``mobilePhone``, then ``businessPhones``).
+    :param phones: the user's numbers as E.164 (``mobilePhone``, then ``businessPhones``).
     :param asked: when Graph said so, in milliseconds since 1970, UTC.
     """
 

@@ -56,14 +56,14 @@ class Candidates:
         there is none it is -1.
     :param numbers: E.164, each once.
     :param emails: lower-case addresses, each once.
-    :param out_of_time: for each number whether the phone book knows it, at whatever time.
+    :param known: for each number whether the phone book knows it, at whatever time.
     """
 
     table: pd.DataFrame
     book: PhoneBook
     numbers: Sequence[str]
     emails: list[str]
-    out_of_time: np.ndarray
+    known: np.ndarray
 
     def addresses(self) -> set[str]:
         """Return every address that the directory must be asked for."""
@@ -126,7 +126,7 @@ def find_candidates(participants: Participants, sent: np.ndarray, book: PhoneBoo
         book=book,
         numbers=Texts(numbers),
         emails=emails.tolist(),
-        out_of_time=known,
+        known=known,
     )
 
 
@@ -164,9 +164,7 @@ def decide(
     # A number of the phone book without a row for the time, then one without any row.
     why_number = np.minimum(
         why_number,
-        np.where(
-            np.append(candidates.out_of_time, False), CAUSES.index(Cause.NO_ROW_THEN), CAUSES.index(Cause.NO_ADDRESS)
-        ),
+        np.where(np.append(candidates.known, False), CAUSES.index(Cause.NO_ROW_THEN), CAUSES.index(Cause.NO_ADDRESS)),
     )
 
     mailbox, rule = of_row[book_row], np.zeros(len(table), dtype=np.int8)
@@ -210,18 +208,15 @@ def rows_without_mailbox(
             yield file, line, entry.cause or Cause.NO_USER
 
 
-def rows_of_another(
-    candidates: Candidates, directory: Mapping[str, DirectoryEntry], region: str
-) -> Iterator[tuple[str, int]]:
+def rows_of_another(candidates: Candidates, directory: Mapping[str, DirectoryEntry]) -> Iterator[tuple[str, int]]:
     """Yield file and line of every row that these participants met and whose number the directory has at another user.
 
     As far as the users who have these addresses tell: the file wins all the same.
     """
     holders: dict[str, set[str]] = {}
-    held = [(phone, entry.mailbox) for entry in directory.values() if entry.mailbox for phone in entry.phones]
-    for holding, (_, holder) in zip(normalise_each([phone for phone, _ in held], region), held, strict=True):
-        if holding:
-            holders.setdefault(holding, set()).add(holder)
+    for entry in directory.values():
+        for phone in entry.phones if entry.mailbox else ():
+            holders.setdefault(phone, set()).add(entry.mailbox or "")
     for file, line, mailbox, number in _met(candidates):
         mine, theirs = directory[mailbox].mailbox, holders.get(number, set())
         if mine and theirs and mine not in theirs:

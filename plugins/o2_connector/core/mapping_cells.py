@@ -67,7 +67,11 @@ _NO_NUMBER = (
     ),
     (_IS_FORMULA, Fault("the cell is a formula", f"{_LIKE_NUMBER}; {_AS_TEXT}")),
     (
-        re.compile(rf"{_SUBSCRIBER}\s*[;,|/&\n]\s*{_SUBSCRIBER}.*|\+[0-9 ]+\+.*", re.DOTALL),
+        re.compile(r"[0-9]{1,2}/[0-9]{1,2}/([0-9]{4}|[0-9]{2})"),
+        Fault("this is a date", "see whether columns are swapped"),
+    ),
+    (
+        re.compile(rf"{_SUBSCRIBER}\s*[;,|/&\n]\s*({_SUBSCRIBER}|[0-9]{{1,3}}$).*|\+[0-9 ]+\+.*", re.DOTALL),
         Fault("the cell has more than one number", "give each number a row of its own"),
     ),
     (
@@ -133,6 +137,8 @@ _NO_DAY = (
     ),
     (re.compile(".*", re.DOTALL), Fault("this is no date", f"{_LIKE_DAY}, or leave it empty")),
 )
+# Digits enough for a number, which nobody would take for one: a date, or two numbers that end differently.
+_NOT_ONE = re.compile(r"\s*([0-9]{1,2}/[0-9]{1,2}/([0-9]{4}|[0-9]{2})|.*[0-9] ?/ ?[0-9]{1,3})\s*")
 _JUDGED = 300  # characters; whatever a longer cell is, it is none of what it should be
 _LAST_DIGITS = re.compile(r"[0-9]{3}\Z")
 _DAY = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})([T ]00:00(:00(\.0+)?)?)?")
@@ -140,12 +146,12 @@ _DAY = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})([T ]00:00(:00(\.0+)?)?)?")
 
 def number_of(cell: str, region: str) -> E164 | Fault:
     """Return the subscriber's number in a cell."""
+    phone = cell
     number = normalise(cell, region)
-    if number is not None:
-        return number
-    phone = cleaned(cell).strip("'")
-    number = normalise(phone, region)
-    if number is not None:
+    if number is None:
+        phone = cleaned(cell).strip("'")
+        number = normalise(phone, region)
+    if number is not None and not ("/" in phone and _NOT_ONE.fullmatch(phone)):
         return number
     fault = _fault_of(phone, _NO_NUMBER)
     return Fault(f"{fault.what} ({masked(phone)})", fault.remedy) if _LAST_DIGITS.search(phone) else fault

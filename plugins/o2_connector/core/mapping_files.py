@@ -350,7 +350,7 @@ def _holds_a_row(cells: list[str], layout: _Layout) -> bool:
     """Tell whether a line within a cell is a row, which nobody meant to quote."""
     number_at, mailbox_at = layout.places[:2]
     parts = (line.split(layout.delimiter) for cell in cells for line in cell.splitlines()[1:])
-    return any(len(part) > max(number_at, mailbox_at) and is_smtp_address(cleaned(part[mailbox_at])) for part in parts)
+    return any(len(part) > max(number_at, mailbox_at) and "@" in part[mailbox_at] for part in parts)
 
 
 def _broken_quote(lines: list[str], delimiter: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from enum import StrEnum
 from functools import lru_cache
 from typing import NewType, cast
 
@@ -22,27 +21,6 @@ _DECIMAL = re.compile(r"\s*\+?[0-9]{7,}\.[0-9]*\s*")  # a spreadsheet's: 7700900
 # What plain spellings have between their digits. All of ASCII is named: translating is slow where a table has gaps.
 _SEPARATORS = {sign: None if chr(sign) in " ()-./" else sign for sign in range(128)}
 _PLAIN_LENGTH = 40  # characters; the library refuses more than 250
-
-_SENDER_LENGTH = 11  # characters of an alphanumeric sender (3GPP TS 23.040, 9.1.2.5)
-_SCIENTIFIC = re.compile(r"[0-9][.,][0-9]+E\+[0-9]+", re.IGNORECASE)  # a spreadsheet's long number
-_SHORT_CODE = re.compile(r"\+?[0-9]([ -]?[0-9]){1,5}")  # France's 15 calls an ambulance; no subscriber has so few
-_NO_NUMBER = re.compile(r"[0\s+()./-]*|-[123]")  # noughts, nothing, and Android's unknown, private and payphone
-_WITHHELD = re.compile(
-    r"(sips? )?((caller|caller id|number|id) )?"
-    r"(anonymous|blocked|hidden|not available|private|restricted|unavailable|unknown|withheld)"
-    r"( (caller|caller id|number|id))?"
-    r"|no (caller id|number)"
-)
-
-
-class PhoneKind(StrEnum):
-    """Name what a participant's phone is."""
-
-    SUBSCRIBER = "subscriber"
-    SHORT_CODE = "short code"
-    ALPHANUMERIC = "alphanumeric"
-    WITHHELD = "withheld"
-    OTHER = "other"
 
 
 def normalise(phone: str, region: str) -> E164 | None:
@@ -64,23 +42,6 @@ def normalise_each(phones: Iterable[str], region: str) -> list[E164 | None]:
     home = region_of(region)
     # Cast as a whole: to call E164 for each takes as long as a step of the reading.
     return cast("list[E164 | None]", [_read(phone, home) or _parsed(phone, region) for phone in phones])
-
-
-def kind_of(phone: str, region: str) -> PhoneKind:
-    """Tell what a participant's phone is.
-
-    :raises StopError: when there is no such region.
-    """
-    if normalise(phone, region) is not None:
-        return PhoneKind.SUBSCRIBER
-    written = phone.translate(_DIGITS).strip()
-    if _is_short_code(written, region):
-        return PhoneKind.SHORT_CODE
-    if _is_withheld(written):
-        return PhoneKind.WITHHELD
-    if _is_sender(written):
-        return PhoneKind.ALPHANUMERIC
-    return PhoneKind.OTHER
 
 
 def masked(phone: str) -> str:
@@ -131,28 +92,3 @@ def _parse(phone: str, region: str) -> tuple[phonenumbers.PhoneNumber | None, in
     except phonenumbers.NumberParseException:
         return None, None
     return number, phonenumbers.is_possible_number_with_reason(number)
-
-
-def _is_short_code(written: str, region: str) -> bool:
-    # Noughts are what is there in place of a withheld number, but in Australia 000 calls the police.
-    return _SHORT_CODE.fullmatch(written) is not None and (
-        written.strip("+0 -") != "" or phonenumbers.is_emergency_number(written, region)
-    )
-
-
-def _is_withheld(written: str) -> bool:
-    if _NO_NUMBER.fullmatch(written):
-        return True
-    # As a SIP address too: sip:anonymous@anonymous.invalid (RFC 3323, 4.1.1.3).
-    said = re.sub(r"[\W_]+", " ", written.lower().partition("@")[0]).strip()
-    return _WITHHELD.fullmatch(said) is not None
-
-
-def _is_sender(written: str) -> bool:
-    return (
-        len(written) <= _SENDER_LENGTH
-        and written.isprintable()
-        and any(sign.isalpha() for sign in written)
-        and "@" not in written  # an address
-        and not _SCIENTIFIC.fullmatch(written)
-    )

@@ -8,9 +8,11 @@ from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from o2_connector.core.conversion_profile import MESSAGE_CLASS, MESSAGE_MEGABYTES
+import phonenumbers
+
+from o2_connector.core.conversion_profile import LARGEST_MEGABYTES, MESSAGE_CLASS, MESSAGE_MEGABYTES
 from o2_connector.core.errors import StopError
-from o2_connector.core.layout import IMPORT_TASKS
+from o2_connector.core.layout import BUCKETS, IMPORT_TASKS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,15 +66,15 @@ def read_settings(environ: Mapping[str, str], mappings: str) -> Settings:
     return Settings(
         timezone=_zone(environ),
         first_day=_day(environ, "O2_FIRST_DAY"),
-        region=environ.get("O2_REGION") or "GB",
+        region=_region(environ),
         mappings=environ.get("O2_MAPPINGS") or mappings,
         directory_hours=_number(environ, "O2_DIRECTORY_HOURS", 1),
         directory_numbers=_switch(environ, "O2_DIRECTORY_NUMBERS"),
         catch_all=environ.get("O2_CATCH_ALL", "").strip() or None,
-        silent_days=_whole(environ, "O2_SILENT_DAYS", 7),
+        silent_days=_whole(environ, "O2_SILENT_DAYS", 7, 1, 3650),
         message_class=environ.get("O2_MESSAGE_CLASS") or MESSAGE_CLASS,
-        message_limit_mb=_whole(environ, "O2_MESSAGE_LIMIT_MB", MESSAGE_MEGABYTES),
-        import_tasks=_whole(environ, "O2_IMPORT_TASKS", IMPORT_TASKS),
+        message_limit_mb=_whole(environ, "O2_MESSAGE_LIMIT_MB", MESSAGE_MEGABYTES, 1, LARGEST_MEGABYTES),
+        import_tasks=_whole(environ, "O2_IMPORT_TASKS", IMPORT_TASKS, 1, BUCKETS),
         deadline=timedelta(hours=_number(environ, "O2_DEADLINE_HOURS", 6)),
         alert_email=environ.get("O2_ALERT_EMAIL") or None,
     )
@@ -84,6 +86,13 @@ def _zone(environ: Mapping[str, str]) -> str:
         return ZoneInfo(name).key
     except (KeyError, ValueError, OSError) as error:
         raise StopError(f"O2_TIMEZONE is {name!r}, which is no time zone: write one like Europe/London") from error
+
+
+def _region(environ: Mapping[str, str]) -> str:
+    name = environ.get("O2_REGION") or "GB"
+    if name not in phonenumbers.SUPPORTED_REGIONS:
+        raise StopError(f"O2_REGION is {name!r}, which is no country: write its ISO 3166 code in capitals, like GB")
+    return name
 
 
 def _day(environ: Mapping[str, str], name: str) -> str | None:
@@ -105,10 +114,12 @@ def _number(environ: Mapping[str, str], name: str, default: float) -> float:
     return number
 
 
-def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
+def _whole(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
     number = _number(environ, name, default)
-    if not number.is_integer():
-        raise StopError(f"{name} is {number:g}: write a whole number, or leave it empty for {default}")
+    if not (number.is_integer() and least <= number <= most):
+        raise StopError(
+            f"{name} is {number:g}: write a whole number from {least} to {most}, or leave it empty for {default}"
+        )
     return int(number)
 
 

@@ -75,7 +75,7 @@ def find_mailboxes(
 
 
 def find_by_number(
-    staging: StagingHook, hook: GraphHook, numbers: Collection[str], region: str, *, at: datetime
+    staging: StagingHook, hook: GraphHook, numbers: Collection[str], *, at: datetime
 ) -> dict[str, DirectoryEntry]:
     """Say of each number that users have in the directory whose mailbox it leads to, or why to none.
 
@@ -83,16 +83,13 @@ def find_by_number(
     the number.
 
     :param numbers: as E.164.
-    :param region: ISO 3166 code of the country that the directory's national numbers belong to.
     :param at: now.
     :raises StopError: when the directory may not be read.
     :raises RetryError: as :func:`find_mailboxes`.
     """
     if not numbers:
         return {}
-    found = hook.find_by_number(
-        numbers, region, asked=_milliseconds(at.astimezone(UTC)), asking=partial(asking, staging)
-    )
+    found = hook.find_by_number(numbers, asked=_milliseconds(at.astimezone(UTC)), asking=partial(asking, staging))
     entries = dict(found.entries)
     _log.info(
         "%d numbers: %d are in the directory, asked with %d requests; %d lead to a mailbox",

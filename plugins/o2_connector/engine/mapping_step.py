@@ -86,7 +86,7 @@ def map_window(
         details=staging.write_lines(
             f"{run}details.",
             chain(
-                row_details(ruling, rules.region),
+                row_details(ruling),
                 (waiting_detail(each, repeats.get(number)) for number, each in waiting),
             ),
         ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import groupby
 from typing import TypeVar
 
 import msgspec
@@ -17,7 +19,7 @@ from o2_connector.hooks.staging import StagingHook
 Row = TypeVar("Row", bound=msgspec.Struct)
 
 PARALLEL = 8
-"""Objects that are read at the same time."""
+"""Windows that are read at the same time."""
 
 
 def park_of(staging: StagingHook, window: Window | None = None) -> Park:
@@ -87,14 +89,22 @@ def _overlaps(name: str, window: Window) -> bool:
 
 
 def _read(staging: StagingHook, names: Iterable[str]) -> Park:
-    both = sorted(names)
+    """Read window by window, so that what is gone is not held; a few windows at the same time."""
+    windows = [list(each) for _, each in groupby(sorted(names), key=lambda name: name.split("/")[1])]
+    parks: list[Park] = []
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        for start in range(0, len(windows), PARALLEL):
+            parks.extend(pool.map(partial(_read_window, staging), windows[start : start + PARALLEL]))
+    said = (entry for each in parks for entry in each.waiting.values())
+    return park_after(said, (Gone(id=name) for each in parks for name in each.gone))
+
+
+def _read_window(staging: StagingHook, names: Sequence[str]) -> Park:
     return park_after(
-        _lines(staging, [name for name in both if "/waiting." in name], Waiting),
-        _lines(staging, [name for name in both if "/gone." in name], Gone),
+        (entry for name in names if "/waiting." in name for entry in _lines(staging, name, Waiting)),
+        (entry for name in names if "/gone." in name for entry in _lines(staging, name, Gone)),
     )
 
 
-def _lines(staging: StagingHook, names: Sequence[str], kind: type[Row]) -> Iterator[Row]:
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        for rows in pool.map(lambda name: list(staging.read_lines(staging.staged(name), kind)), names):
-            yield from rows
+def _lines(staging: StagingHook, name: str, kind: type[Row]) -> Iterator[Row]:
+    return staging.read_lines(staging.staged(name), kind)

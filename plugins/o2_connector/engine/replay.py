@@ -86,7 +86,7 @@ def replay_parked(staging: StagingHook, rules: MappingRules, asked: Asked) -> De
         ),
         details=staging.write_lines(
             f"{run}details.",
-            [*row_details(ruling, rules.region), *(waiting_detail(rest[number]) for number in sorted(rest))],
+            [*row_details(ruling), *(waiting_detail(rest[number]) for number in sorted(rest))],
         ),
         leaving=staging.write_lines(f"{run}leaving.", gone) if gone else None,
     )
@@ -137,12 +137,13 @@ def _part(
 def _repacked(rows: Iterable[Delivery], used: Sequence[int]) -> Iterator[Delivery]:
     """Number the packs anew, so that a shard names no others than those that its rows lie in.
 
-    Two windows may have different records of one item; a mailbox gets the first, as from the windows' own runs.
+    Two windows may have different records of one item, which is a contradiction: a mailbox gets the first, as from the
+    windows' own runs, and the other's receipt says why it did not.
     """
     place = {pack: number for number, pack in enumerate(used)}
     for _, same in groupby(rows, key=attrgetter("mailbox")):
         keys: set[str] = set()
         for row in same:
-            again = (Outcome.SKIPPED, Cause.SAME_ITEM_AGAIN) if row.key in keys else None
+            again = (Outcome.SKIPPED, Cause.CONFLICTING_ITEM) if row.key in keys else None
             keys.add(row.key)
             yield structs.replace(row, pack=place[row.pack], settled=again)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,7 +16,7 @@ import numpy as np
 
 from o2_connector.core.directory import DirectoryEntry
 from o2_connector.core.errors import StopError
-from o2_connector.core.layout import MAPPING_STEM
+from o2_connector.core.layout import MAPPING_STEM, mapping_object
 from o2_connector.core.ledger import Delivery
 from o2_connector.core.manifest import StagedObject
 from o2_connector.core.mapping import (
@@ -33,7 +34,7 @@ from o2_connector.core.phone_book import PhoneBook, read_phone_book
 from o2_connector.core.report import Detail
 from o2_connector.core.tables import Items, Participants
 from o2_connector.engine.directory import find_by_number, find_mailboxes
-from o2_connector.engine.mapping_folder import read_folder, unread
+from o2_connector.engine.mapping_folder import read_settled, unread
 from o2_connector.engine.shards import share_of
 from o2_connector.hooks.graph import GraphHook
 from o2_connector.hooks.staging import StagingHook
@@ -44,6 +45,8 @@ MOST_FINDINGS = 50
 _LEVELS = {Severity.ERROR: logging.ERROR, Severity.WARNING: logging.WARNING, Severity.NOTE: logging.INFO}
 
 _log = logging.getLogger("airflow.task")
+
+_NO_MAPPING = mapping_object(sha256(read_phone_book((), "GB", ZoneInfo("UTC")).frozen()).hexdigest())
 
 _AT_ONCE = 1 << 14  # deliveries whose columns become Python's numbers together
 
@@ -102,7 +105,13 @@ def read_book(staging: StagingHook, rules: MappingRules) -> tuple[PhoneBook, Sta
 
     :raises StopError: when it contradicts itself, naming every fault at once.
     """
-    book = read_phone_book(read_folder(rules.folder), rules.region, rules.zone)
+    files = read_settled(rules.folder)
+    if not files and any(name != _NO_MAPPING for name in staging.names(MAPPING_STEM)):
+        raise StopError(
+            f"The folder of mapping files, {rules.folder}, holds none, and earlier runs had some; nothing was imported."
+            " Mount the right one; where no mapping is meant any more, put a file with the headings alone into it."
+        )
+    book = read_phone_book(files, rules.region, rules.zone)
     findings = [*book.findings, *unread(rules.folder)]
     for finding in findings[:MOST_FINDINGS]:
         _log.log(_LEVELS[finding.severity], "%s", finding)
@@ -134,7 +143,7 @@ def rule(
     directory = find_mailboxes(staging, graph, candidates.addresses() | caught, remember=rules.remember, at=at)
     by_number: dict[str, DirectoryEntry] = {}
     if rules.by_number:
-        by_number = find_by_number(staging, graph, candidates.numbers, rules.region, at=at)
+        by_number = find_by_number(staging, graph, candidates.numbers, at=at)
     decisions = decide(
         len(items),
         candidates,
@@ -202,11 +211,11 @@ def places_of(book: PhoneBook) -> list[str]:
     return [f"{file}:{line}" for file, line in zip(book.rows["file"].tolist(), book.rows["line"].tolist(), strict=True)]
 
 
-def row_details(ruling: Ruling, region: str) -> Iterator[Detail]:
+def row_details(ruling: Ruling) -> Iterator[Detail]:
     """Yield every mapping row that needs a person: it leads to no mailbox, or the directory says otherwise."""
     for file, line, cause in rows_without_mailbox(ruling.candidates, ruling.directory):
         yield Detail(item_id=None, outcome="mapping", cause=cause, place=f"{file}:{line}")
-    for file, line in rows_of_another(ruling.candidates, ruling.directory, region):
+    for file, line in rows_of_another(ruling.candidates, ruling.directory):
         yield Detail(item_id=None, outcome="mapping", cause=Cause.OTHER_HOLDER, place=f"{file}:{line}")
 
 

@@ -102,8 +102,8 @@ class GraphHook(BaseHook):
 
     @property
     def tenant(self) -> str:
-        """Return what tells this tenant's Graph from every other: what one says is worth nothing at another."""
-        return f"{self.access.authority} {self.access.graph_url}"
+        """Return what tells this application at this tenant's Graph from every other: what one may see is its own."""
+        return f"{self.access.authority} {self.access.graph_url} {self.access.client_id}"
 
     def find_mailboxes(
         self,
@@ -129,19 +129,16 @@ class GraphHook(BaseHook):
         """
         return self._told(find_addresses(self.graph, addresses, asked=asked, asking=asking, some_open=some_open))
 
-    def find_by_number(
-        self, numbers: Collection[str], region: str, *, asked: int, asking: Asking = nullcontext
-    ) -> Found:
+    def find_by_number(self, numbers: Collection[str], *, asked: int, asking: Asking = nullcontext) -> Found:
         """Say of each number that users have in the directory whose mailbox it leads to, or why to none.
 
         A number that two users have leads to nobody. Those that nobody has are not in the answer.
 
         :param numbers: as E.164.
-        :param region: ISO 3166 code of the country that the directory's national numbers belong to.
         :param asked: the time, in milliseconds since 1970, UTC.
         :param asking: as for :meth:`find_mailboxes`.
         """
-        return self._told(find_numbers(self.graph, numbers, region, asked=asked, asking=asking))
+        return self._told(find_numbers(self.graph, numbers, asked=asked, asking=asking))
 
     def _told(self, found: Found) -> Found:
         if found.refused:

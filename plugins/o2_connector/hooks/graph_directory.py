@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import msgspec
+import phonenumbers
 
 from o2_connector.core.directory import DirectoryEntry
 from o2_connector.core.errors import ConnectorError, RetryError, StopError
@@ -46,6 +47,8 @@ URL_LIMIT = 2000
 
 LONGEST_VALUE = 120
 """Characters that ``eq`` compares in the directory ("Known issues", 13635)."""
+
+_ANY_REGION = "GB"  # a number with its plus is the same everywhere
 
 PAGE = 999
 """Users in a page, at most ("List users", "List deletedItems")."""
@@ -73,13 +76,21 @@ class DirectoryUser(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     user_type: str | None = None
     account_enabled: bool | None = None
     on_premises_sync_enabled: bool | None = None
+    usage_location: str | None = None
     mobile_phone: str | None = None
     business_phones: tuple[str, ...] | None = None
 
     @property
     def phones(self) -> tuple[str, ...]:
-        """Return the user's numbers, as the directory spells them."""
-        return tuple(filter(None, (self.mobile_phone, *(self.business_phones or ()))))
+        """Return the user's numbers as E.164, as far as the directory tells of which country they are.
+
+        A national number is one of the country in which the user is, ``usageLocation``: (770) 290-0123 is another
+        subscriber's in Atlanta than in London. Without that, only what begins with a plus is a number.
+        """
+        written = filter(None, (self.mobile_phone, *(self.business_phones or ())))
+        where = self.usage_location if self.usage_location in phonenumbers.SUPPORTED_REGIONS else None
+        told = (phone for phone in written if where or phone.strip().startswith("+"))
+        return tuple(number for phone in told if (number := normalise(phone, where or _ANY_REGION)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,13 +151,12 @@ def find_addresses(
     return Found(entries=entries, refused=mailboxes.refused, requests=count.requests)
 
 
-def find_numbers(graph: GraphRequests, numbers: Collection[str], region: str, *, asked: int, asking: Asking) -> Found:
+def find_numbers(graph: GraphRequests, numbers: Collection[str], *, asked: int, asking: Asking) -> Found:
     """Say of each number that users have in the directory whose mailbox it leads to, or why to none.
 
     A number that two users have leads to nobody, whoever of them has a mailbox.
 
     :param numbers: as E.164. Those that nobody has are not in the answer.
-    :param region: ISO 3166 code of the country that the directory's national numbers belong to.
     :param asked: the time, in milliseconds since 1970, UTC.
     """
     count = _Count()
@@ -155,8 +165,8 @@ def find_numbers(graph: GraphRequests, numbers: Collection[str], region: str, *,
     holders: dict[str, dict[str, DirectoryUser]] = {}
     for entry in graph.listed(f"/users?$select={_FIELDS_BUT_ADDRESSES}&$top={PAGE}", "users were listed"):
         user = _user(entry)
-        for number in {normalise(phone, region) for phone in user.phones}:
-            if number in wanted and number is not None:
+        for number in set(user.phones):
+            if number in wanted:
                 holders.setdefault(number, {})[user.id] = user
     chosen = {
         number: next(iter(each.values())) if len(each) == 1 else Cause.SEVERAL_HOLDERS

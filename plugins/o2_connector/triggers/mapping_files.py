@@ -97,7 +97,7 @@ def look(folder: Path) -> MappingFiles:
     whole = hashlib.sha256()
     files = 0
     for path in sorted(folder.iterdir()):
-        if is_mapping_file(path.name) and path.is_file():
+        if is_mapping_file(path.name) and not path.is_dir():
             with path.open("rb") as content:
                 # Neither part can run into the other: a name holds no NUL, and a digest has one length.
                 whole.update(os.fsencode(path.name) + b"\0")
