@@ -140,7 +140,7 @@ def find_addresses(
     count = _Count()
     graph = graph.gated(count)
     chosen = choose_users(graph, sorted(addresses))
-    mailboxes = find_mailboxes(graph, _users(chosen.values()), asking)
+    mailboxes = open_mailboxes(graph, _users(chosen.values()), asking)
     if len(mailboxes.refused) > 1 and not (mailboxes.opened or mailboxes.causes or some_open):
         raise StopError("Graph refuses every mailbox; grant Mail.ReadWrite, or mend the application's scope")
     missing = {address for address, user in chosen.items() if user is Cause.NO_USER}
@@ -172,7 +172,7 @@ def find_numbers(graph: GraphRequests, numbers: Collection[str], *, asked: int, 
         number: next(iter(each.values())) if len(each) == 1 else Cause.SEVERAL_HOLDERS
         for number, each in holders.items()
     }
-    mailboxes = find_mailboxes(graph, _users(chosen.values()), asking)
+    mailboxes = open_mailboxes(graph, _users(chosen.values()), asking)
     entries = {number: _entry(number, user, mailboxes, asked) for number, user in chosen.items()}
     return Found(entries=entries, refused=mailboxes.refused, requests=count.requests)
 
@@ -298,7 +298,7 @@ class Mailboxes:
     causes: Mapping[str, Cause]
 
 
-def find_mailboxes(graph: GraphRequests, users: Mapping[str, DirectoryUser], asking: Asking) -> Mailboxes:
+def open_mailboxes(graph: GraphRequests, users: Mapping[str, DirectoryUser], asking: Asking) -> Mailboxes:
     """Find out who of some users, by id, has a mailbox.
 
     A mailbox that Graph refuses is one all the same, so that its items fail there with the cause and never go to
