@@ -187,7 +187,7 @@ def read_mapping_file(name: str, content: bytes, region: str, zone: ZoneInfo) ->
                 file=name,
                 severity=Severity.WARNING,
                 what="there is no row under the headings",
-                remedy="add the rows, or remove the file",
+                remedy="add the rows, or leave it so where no mapping is meant",
             )
         )
     return rows, sorted(findings, key=lambda finding: finding.line or 0)
