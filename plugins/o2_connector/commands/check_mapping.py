@@ -69,6 +69,6 @@ def _directory_findings(
     opened = sum(entry.mailbox is not None for entry in directory.values())
     labels = {name: labels_of(name, content) for name, content in files}
     return (
-        list(directory_findings(rows, directory, settings.region, labels)),
+        list(directory_findings(rows, directory, labels)),
         f"The directory was asked: {opened:,} of the {len(directory):,} addresses lead to a mailbox.",
     )

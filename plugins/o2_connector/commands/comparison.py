@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
-
 from o2_connector.core.changes import Difference, compare
 from o2_connector.core.mapping import Decisions
 from o2_connector.core.phone_book import PhoneBook
@@ -79,6 +77,5 @@ def _compare(
 
 def _nobodys(decisions: Decisions, items: int) -> tuple[int, int]:
     """Return how many items nobody gets, and how many the catch-all mailbox gets."""
-    people = decisions.participants
-    served = len(np.unique(people["row"].to_numpy()[people["mailbox"].to_numpy() >= 0]))
+    served = int(decisions.served(items).sum())
     return len(decisions.parked), items - served - len(decisions.parked)

@@ -42,7 +42,6 @@ def ask_directory(addresses: Collection[str], settings: Settings) -> Mapping[str
 def directory_findings(
     rows: Sequence[MappingRow],
     directory: Mapping[str, DirectoryEntry],
-    region: str,
     labels: Mapping[str, Mapping[Column, str]],
 ) -> Iterator[Finding]:
     """Yield a warning for each row of which a run would say the same, if somebody with its number were in an item.

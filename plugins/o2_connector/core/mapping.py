@@ -98,6 +98,12 @@ class Decisions:
     parked: pd.DataFrame
     waiting: pd.DataFrame
 
+    def served(self, count: int) -> np.ndarray:
+        """Tell of each of so many items whether one of its participants gets it."""
+        served = np.zeros(count, dtype=bool)
+        served[self.participants["row"].to_numpy()[self.participants["mailbox"].to_numpy() >= 0]] = True
+        return served
+
 
 def find_candidates(participants: Participants, sent: np.ndarray, book: PhoneBook, region: str) -> Candidates:
     """Find what may lead each participant to a mailbox.

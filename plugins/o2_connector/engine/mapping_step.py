@@ -92,8 +92,10 @@ def map_window(
         ),
         numbers=seen,
         coverage=staging.write_lines(f"{run}coverage.", [_coverage(staging, window, book, seen, silent_days)]),
-        leaving=None if asked.dry_run else _park(staging, run, items, participants, ruling, waiting, before),
-        changes=_changes(staging, run, window, items, participants, ruling) if asked.dry_run else None,
+        leaving=None if asked.dry_run else _park(staging, run, items, participants, ruling, waiting, before, repeats),
+        changes=staging.write_lines(f"{run}changes.", [_changes(staging, window, items, participants, ruling, repeats)])
+        if asked.dry_run
+        else None,
     )
     keep_record(staging, run, rules, asked, decision, batches, ruling)
     if not asked.dry_run:
@@ -133,7 +135,6 @@ def keep_record(
     ruling: Ruling,
 ) -> None:
     """Keep the decision for whoever asks years later."""
-    catch_all = ruling.directory[rules.catch_all.strip().lower()].mailbox if rules.catch_all else None
     record = DecisionRecord(
         run_id=asked.run_id,
         decided_at=asked.at,
@@ -143,7 +144,7 @@ def keep_record(
         region=rules.region,
         zone=str(rules.zone),
         by_number=rules.by_number,
-        catch_all=catch_all,
+        catch_all=ruling.catch_all,
     )
     staging.write_lines(f"{run}decision.", [record])
 
@@ -192,33 +193,60 @@ def _waiting(
     at: datetime,
 ) -> Iterator[tuple[int, Waiting]]:
     """Yield what waits, with the item's number."""
-    count = len(items)
-    parked, served = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+    parked, served = np.zeros(len(items), dtype=bool), ruling.decisions.served(len(items))
     parked[ruling.decisions.parked["row"]] = True
-    people = ruling.decisions.participants
-    served[people["row"].to_numpy()[people["mailbox"].to_numpy() >= 0]] = True
     for number, whom, why in people_waited_for(ruling, participants):
-        pack, offset, length = items.place(number)
         yield (
             number,
-            Waiting(
-                item_id=items.item_id(number),
-                key=items.key(number),
-                record=items.record(number),
-                sent=items.sent[number],
-                attached=items.attached(number),
-                causes=items.causes(number),
-                pack=packs[pack],
-                offset=offset,
-                length=length,
-                window=window.name,
-                parked=int(at.timestamp() * 1000),
+            waiting_item(
+                items,
+                number,
+                packs,
+                window,
+                at,
                 why=why,
                 nobody=not served[number],
                 caught=bool(not served[number] and not parked[number]),
                 people=whom,
             ),
         )
+
+
+def waiting_item(
+    items: Items,
+    number: int,
+    packs: Sequence[StagedObject],
+    window: Window,
+    at: datetime,
+    *,
+    why: str,
+    nobody: bool,
+    people: tuple[Person, ...],
+    caught: bool = False,
+) -> Waiting:
+    """Return what is kept of an item that waits; see :class:`Waiting`.
+
+    :param packs: those that the items refer to.
+    :param at: since when it waits.
+    """
+    pack, offset, length = items.place(number)
+    return Waiting(
+        item_id=items.item_id(number),
+        key=items.key(number),
+        record=items.record(number),
+        sent=items.sent[number],
+        attached=items.attached(number),
+        causes=items.causes(number),
+        pack=packs[pack],
+        offset=offset,
+        length=length,
+        window=window.name,
+        parked=int(at.timestamp() * 1000),
+        why=why,
+        nobody=nobody,
+        caught=caught,
+        people=people,
+    )
 
 
 def waiting_detail(each: Waiting, repeats: bool | None = None) -> Detail:
@@ -250,12 +278,13 @@ def _park(
     ruling: Ruling,
     waiting: Sequence[tuple[int, Waiting]],
     before: Park,
+    repeats: Collection[int],
 ) -> StagedObject | None:
     """Let wait what has nobody yet; return what is gone when this run's deliveries are made.
 
     :param before: what waited already.
+    :param repeats: numbers of the items that came before: they wait for nobody on their own account.
     """
-    repeats = items.repeats()
     now = {number: each for number, each in waiting if number not in repeats}
     park(staging, now.values(), before.waiting.keys())
     if not before.waiting:
@@ -271,16 +300,17 @@ def _park(
 
 
 def _changes(
-    staging: StagingHook, run: str, window: Window, items: Items, participants: Participants, ruling: Ruling
-) -> StagedObject:
-    """Say what the run would do otherwise than the last one that was no dry run."""
-    return staging.write_lines(f"{run}changes.", [changes_since_last(staging, window, items, participants, ruling)])
-
-
-def changes_since_last(
-    staging: StagingHook, window: Window, items: Items, participants: Participants, ruling: Ruling
+    staging: StagingHook,
+    window: Window,
+    items: Items,
+    participants: Participants,
+    ruling: Ruling,
+    repeats: Collection[int],
 ) -> Changes:
-    """Compare a ruling with what the window's last run decided."""
+    """Compare a ruling with what the window's last run that was no dry run decided.
+
+    :param repeats: numbers of the items that came before.
+    """
     record = last_record(staging, window)
     after = ruling.decisions
     before = (
@@ -288,4 +318,4 @@ def changes_since_last(
         if record
         else replace(after, mailboxes=[], participants=after.participants.assign(mailbox=NOBODY))
     )
-    return compare(before, after, ruling.candidates, items.repeats()).changes(record.run_id if record else None)
+    return compare(before, after, ruling.candidates, repeats).changes(record.run_id if record else None)

@@ -20,7 +20,7 @@ from o2_connector.core.phone_book import PhoneBook, thawed
 from o2_connector.core.window import Window
 from o2_connector.engine.history import decided_by, records_of
 from o2_connector.engine.looks import Looks
-from o2_connector.engine.mapping_step import read_items
+from o2_connector.engine.mapping_step import read_items, waiting_item
 from o2_connector.hooks.staging import StagingHook
 
 _Row = tuple[str, str, int, int]
@@ -56,6 +56,7 @@ def _missed(staging: StagingHook, window: Window, book: PhoneBook, added: Set[st
         if added.isdisjoint(each.number for each in seen):
             continue
         items, participants = read_items(staging, record.batches)
+        packs = [batch.messages for batch in record.batches]
         sent = np.frombuffer(items.sent, dtype=np.int64)
         now = find_candidates(participants, sent, book, record.region)
         had = decided_by(staging, record, participants, sent).participants["mailbox"].to_numpy()
@@ -68,19 +69,12 @@ def _missed(staging: StagingHook, window: Window, book: PhoneBook, added: Set[st
             keys.add(key := items.key(row))
             if row in repeats or key in known or mailbox != NOBODY:
                 continue
-            pack, offset, length = items.place(row)
-            yield Waiting(
-                item_id=items.item_id(row),
-                key=key,
-                record=items.record(row),
-                sent=items.sent[row],
-                attached=items.attached(row),
-                causes=items.causes(row),
-                pack=record.batches[pack].messages,
-                offset=offset,
-                length=length,
-                window=window.name,
-                parked=int(record.decided_at.timestamp() * 1000),
+            yield waiting_item(
+                items,
+                row,
+                packs,
+                window,
+                record.decided_at,
                 why=Cause.NO_ADDRESS,
                 nobody=False,
                 people=(Person(participants.phones[phone], participants.emails[email], side),),

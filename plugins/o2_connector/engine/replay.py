@@ -110,11 +110,10 @@ def _rest(
     ruling: Ruling, entries: Sequence[Waiting], delivered: Set[int], participants: Participants
 ) -> Iterator[tuple[int, Waiting]]:
     """Yield what still waits, by the item's number."""
-    people = ruling.decisions.participants
-    served = set(people["row"].to_numpy()[people["mailbox"].to_numpy() >= 0].tolist())
+    served = ruling.decisions.served(len(entries))
     for number, whom, why in people_waited_for(ruling, participants):
         entry = entries[number]
-        nobody = entry.nobody and number not in served
+        nobody = bool(entry.nobody and not served[number])
         caught = nobody and (entry.caught or number in delivered)
         yield number, structs.replace(entry, people=whom, why=why, nobody=nobody, caught=caught)
 

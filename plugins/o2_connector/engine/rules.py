@@ -87,12 +87,14 @@ class Ruling:
 
     :param directory: what the directory said of addresses.
     :param by_number: what it said of numbers, where they count.
+    :param catch_all: object id of the mailbox that gets what nobody gets, where there is one.
     """
 
     candidates: Candidates
     directory: dict[str, DirectoryEntry]
     by_number: dict[str, DirectoryEntry]
     decisions: Decisions
+    catch_all: str | None
 
     @property
     def book(self) -> PhoneBook:
@@ -144,15 +146,11 @@ def rule(
     by_number: dict[str, DirectoryEntry] = {}
     if rules.by_number:
         by_number = find_by_number(staging, graph, candidates.numbers, at=at)
-    decisions = decide(
-        len(items),
-        candidates,
-        directory,
-        by_number,
-        catch_all=_catch_all(directory, caught),
-        uncaught=uncaught,
+    catch_all = _catch_all(directory, caught)
+    decisions = decide(len(items), candidates, directory, by_number, catch_all=catch_all, uncaught=uncaught)
+    return Ruling(
+        candidates=candidates, directory=directory, by_number=by_number, decisions=decisions, catch_all=catch_all
     )
-    return Ruling(candidates=candidates, directory=directory, by_number=by_number, decisions=decisions)
 
 
 def keep_said(staging: StagingHook, run: str, ruling: Ruling) -> StagedObject:
