@@ -119,7 +119,11 @@ class Archive:
 
     def _task(self, operator: Any, run_id: str, params: dict[str, Any], map_index: int = -1) -> Any:
         run = SimpleNamespace(
-            run_type="manual", run_after=datetime.now(UTC), data_interval_start=None, data_interval_end=None
+            run_type="manual",
+            run_after=datetime.now(UTC),
+            start_date=datetime.now(UTC),
+            data_interval_start=None,
+            data_interval_end=None,
         )
         ti = Instance(xcom=self.xcom, task_id=operator.task_id, map_index=map_index)
         returned = operator.execute({"run_id": run_id, "params": params, "dag_run": run, "ti": ti})

@@ -21,7 +21,7 @@ ARROWS = {
     "operators": {"core", "hooks", "engine"},
     "triggers": {"core"},
     "commands": {"core", "hooks", "engine"},
-    "ui": {"core", "hooks"},
+    "ui": {"core", "hooks", "engine"},
     "dags": {"core", "operators", "triggers"},
 }
 FORBIDDEN_IN_CORE = {

@@ -14,7 +14,9 @@ from random import Random
 import msgspec
 
 from o2_connector.core.conversion import PARTICIPANTS_HEAD, IndexRow
+from o2_connector.core.conversion_profile import Profile
 from o2_connector.core.directory import DirectoryEntry
+from o2_connector.core.facts import CONVERTER_VERSION
 from o2_connector.core.identity import item_key
 from o2_connector.core.layout import converted_stem, directory_stem
 from o2_connector.core.manifest import ConvertedBatch, StagedObject
@@ -147,6 +149,10 @@ def _batch(staging: StagingHook, place: int, count: int, index: bytes, people: b
     nowhere = StagedObject(name=f"{stem}messages.{'0' * 64}.jsonl", sha256="0" * 64, size=count * 1500)
     return ConvertedBatch(
         batch_id=f"b{place:06d}",
+        raw=nowhere,
+        missing=None,
+        converter=CONVERTER_VERSION,
+        profile=Profile(region="GB"),
         items=count,
         converted=count,
         rejected=0,

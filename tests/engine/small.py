@@ -20,7 +20,9 @@ import msgspec
 import pytest
 
 from o2_connector.core.conversion import PARTICIPANTS_HEAD, IndexRow
+from o2_connector.core.conversion_profile import Profile
 from o2_connector.core.directory import DirectoryEntry
+from o2_connector.core.facts import CONVERTER_VERSION
 from o2_connector.core.identity import item_key
 from o2_connector.core.layout import converted_stem
 from o2_connector.core.ledger import Delivery, receipt_of
@@ -194,6 +196,7 @@ class Small:
         ]
         staged = []
         for part, suffix, content in (
+            ("raw.", ".jsonl", b""),
             ("", ".eml", b""),
             ("index.", ".jsonl", b"".join(msgspec.json.encode(row) + b"\n" for row in index)),
             ("messages.", ".jsonl", b"".join(item.name.encode() + b"\n" for item in items)),
@@ -202,9 +205,13 @@ class Small:
             with self.staging.writer(f"{stem}{part}", suffix) as out:
                 out.write(content)
             staged.append(out.staged)
-        emls, index_object, messages, participants = staged
+        raw, emls, index_object, messages, participants = staged
         return ConvertedBatch(
             batch_id=name,
+            raw=raw,
+            missing=None,
+            converter=CONVERTER_VERSION,
+            profile=Profile(region="GB"),
             items=len(items),
             converted=len(items),
             rejected=0,

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,7 +47,8 @@ def reconcile(xcom: XCom, *, dry_run: bool = False) -> Any:
 
 def do(operator: Any, xcom: XCom, dry_run: bool) -> Any:
     ti = Instance(xcom=xcom, task_id=operator.task_id, map_index=-1)
-    returned = operator.execute({"run_id": "replay__1", "params": {"dry_run": dry_run}, "ti": ti})
+    run = SimpleNamespace(start_date=datetime.now(UTC))
+    returned = operator.execute({"run_id": "replay__1", "params": {"dry_run": dry_run}, "ti": ti, "dag_run": run})
     if returned is not None:
         ti.xcom_push("return_value", returned)
     return returned

@@ -5,6 +5,7 @@ and an object is never overwritten. Only claims (an owner's, a mapping's on a wi
 bytes: that a name could be created says it all.
 
     attachments/<first two digits>/<sha256>
+    chain/<n>.<sha256>.jsonl                              the book of a run, in short, and the links before it
     looks/<n>.<window>.<sha256>                           by which mapping a window was decided on, the next after n - 1
     looks/<n>.all.<sha256>                                by which mapping all windows were looked at for newcomers
     mappings/<sha256>.csv
@@ -29,6 +30,7 @@ bytes: that a name could be created says it all.
     windows/<window>/runs/<run>/shards/<first>-<last>.<sha256>/intents.<journal>.<n>.<sha256>.jsonl   may have been sent
     windows/<window>/runs/<run>/shards/<first>-<last>.<sha256>/receipts.<journal>.<n>.<sha256>.jsonl what became of it
     windows/<window>/runs/<run>/report.<sha256>.json      the book, and .csv
+    windows/<window>/runs/<run>/seal.<sha256>.jsonl       the names of all that the book goes by
 """
 
 from __future__ import annotations
@@ -66,6 +68,11 @@ PARKED = "parked/"
 
 LOOKS = "looks/"
 """What the names begin with by which it is said that windows were decided on, or looked at."""
+
+CHAIN = "chain/"
+"""What the names of all links of the chain of books begin with."""
+
+_LINK = re.compile(f"{CHAIN}([0-9]+)\\.([0-9a-f]{{64}})\\.jsonl")
 
 _ALL = "all"
 _LOOK = re.compile(f"{LOOKS}([0-9]+)\\.([^./]+)\\.([0-9a-f]{{64}})")
@@ -179,6 +186,17 @@ def mapping_object(mapping: str) -> str:
     :param mapping: its digest.
     """
     return f"{MAPPING_STEM}{mapping}.csv"
+
+
+def link_stem(number: int) -> str:
+    """Return the stem of a link of the chain; names sort by number."""
+    return f"{CHAIN}{number:08d}."
+
+
+def link_of(name: str) -> tuple[int, str] | None:
+    """Return a link's number and digest, or None where the name says something else."""
+    found = _LINK.fullmatch(name)
+    return (int(found[1]), found[2]) if found else None
 
 
 def receipts_stem(deliveries_name: str) -> str:

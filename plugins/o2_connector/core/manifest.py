@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from o2_connector.core.conversion_profile import Profile
 from o2_connector.core.source import Batch
 from o2_connector.core.window import Window
 
@@ -74,8 +75,11 @@ class StagedGroup:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConvertedBatch:
-    """Refer to what one batch was converted to.
+    """Refer to what one batch was converted to, and from what: the same again makes the same bytes.
 
+    :param raw: the batch as staged.
+    :param missing: the attachments that could not be had, where there are any.
+    :param converter: version of the converter.
     :param emls: EMLs, one after the other.
     :param index: a line for each item: where its EML and its Graph message lie, and its digests.
     :param messages: Graph messages, a line each.
@@ -84,6 +88,10 @@ class ConvertedBatch:
     """
 
     batch_id: str
+    raw: StagedObject
+    missing: StagedObject | None
+    converter: str
+    profile: Profile
     items: int
     converted: int
     rejected: int
@@ -183,11 +191,13 @@ class ReportManifest:
 
     :param report: the book, as JSON.
     :param log: the book in the terms of Microsoft's connector log, and each item that needs a person, as CSV.
+    :param link: the book's link of the chain: a copy of its digest outside of staging.
     """
 
     window: Window
     report: StagedObject
     log: StagedObject
+    link: StagedObject
     counts: dict[str, int | bool]
 
 

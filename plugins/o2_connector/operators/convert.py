@@ -20,6 +20,7 @@ from o2_connector.core.conversion import (
 from o2_connector.core.conversion_profile import MESSAGE_CLASS, MESSAGE_MEGABYTES, Profile
 from o2_connector.core.eml import eml_chunks
 from o2_connector.core.errors import IntegrityError
+from o2_connector.core.facts import CONVERTER_VERSION
 from o2_connector.core.items import File
 from o2_connector.core.layout import attachment_object, converted_stem
 from o2_connector.core.manifest import (
@@ -131,6 +132,10 @@ def convert(staging: StagingHook, window: Window, batch: StagedBatch, profile: P
             count += 1
     return ConvertedBatch(
         batch_id=batch.batch_id,
+        raw=batch.raw,
+        missing=batch.missing,
+        converter=CONVERTER_VERSION,
+        profile=profile,
         items=batch.items,
         converted=count,
         rejected=len(rejects),

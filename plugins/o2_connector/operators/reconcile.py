@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,13 +14,14 @@ from airflow.sdk import BaseOperator
 
 from o2_connector.core.conversion import Reject
 from o2_connector.core.errors import IntegrityError, StopError
-from o2_connector.core.layout import run_stem
+from o2_connector.core.layout import REPLAYS, WINDOWS, run_stem
 from o2_connector.core.manifest import (
     ConvertedBatch,
     ConvertedGroup,
     Decision,
     Frozen,
     ReportManifest,
+    StagedBatch,
     StagedGroup,
     StagedObject,
     from_xcom,
@@ -29,6 +30,7 @@ from o2_connector.core.manifest import (
 from o2_connector.core.outcomes import Outcome
 from o2_connector.core.report import Changes, Counts, Coverage, Detail, Report, lines_of, report_csv, report_json
 from o2_connector.engine.book import Book, add_up, settled
+from o2_connector.engine.chain import Closed, close, staged_names
 from o2_connector.engine.park import leave
 from o2_connector.hooks.staging import StagingHook
 
@@ -71,11 +73,13 @@ class ReconcileOperator(BaseOperator):
         staging = StagingHook()
         decision = _left_by(ti, self.map_mailboxes, "decision", Decision)
         book = add_up(staging, decision)
+        staged = [batch for group in _left_by_each(ti, self.stage, StagedGroup) for batch in group.batches]
+        converted = [batch for group in _left_by_each(ti, self.convert, ConvertedGroup) for batch in group.batches]
         report = _report(
             staging,
             frozen,
-            staged=_left_by_each(ti, self.stage, StagedGroup),
-            converted=_left_by_each(ti, self.convert, ConvertedGroup),
+            staged=staged,
+            converted=converted,
             decision=decision,
             book=book,
             run_id=context["run_id"],
@@ -83,25 +87,37 @@ class ReconcileOperator(BaseOperator):
         )
         if decision and not report.dry_run:
             leave(staging, settled(staging, decision, book))
-        finish(staging, run_stem(frozen.window, report.run_id), report, ZoneInfo(self.timezone), ti, self.log)
+        sealed = staged_names(frozen.export, staged, converted, decision)
+        finish(staging, report, sealed, ZoneInfo(self.timezone), context, self.log)
 
 
-def finish(staging: StagingHook, run: str, report: Report, zone: ZoneInfo, ti: Any, log: Any) -> None:
-    """Write the report, say it, and fail the run when the book does not balance or a delivery failed.
+def finish(
+    staging: StagingHook, report: Report, sealed: Iterable[str], zone: ZoneInfo, context: Context, log: Any
+) -> None:
+    """Close the book: write the report, add it to the chain, say it; fail the run when it is not as it should be.
 
-    :param run: the stem of the run.
+    :param sealed: the names of what it goes by, besides what lies in its run's folder.
     """
+    stem = run_stem(report.window, report.run_id, REPLAYS if report.replay else WINDOWS)
+    closed = Closed(
+        report=report,
+        started_at=context["dag_run"].start_date or report.completed_at,
+        json=_write(staging, f"{stem}report.", ".json", report_json(report)),
+        csv=_write(staging, f"{stem}report.", ".csv", report_csv(report, zone)),
+    )
     manifest = ReportManifest(
         window=report.window,
-        report=_write(staging, f"{run}report.", ".json", report_json(report)),
-        log=_write(staging, f"{run}report.", ".csv", report_csv(report, zone)),
+        report=closed.json,
+        log=closed.csv,
+        link=close(staging, closed, sealed),
         counts={**asdict(report.counts), "waiting": report.waiting, "balanced": report.balanced},
     )
     # Before the verdict: a run that fails here has a report like any other.
-    ti.xcom_push(key="return_value", value=to_xcom(manifest))
+    context["ti"].xcom_push(key="return_value", value=to_xcom(manifest))
     for line in lines_of(report, zone):
         log.info("%s", line)
     log.info("Report: %s", staging.url(manifest.log.name))
+    log.info("Chain: %s", manifest.link.name)
     _judge(report)
 
 
@@ -137,19 +153,18 @@ def _report(
     staging: StagingHook,
     frozen: Frozen,
     *,
-    staged: Sequence[StagedGroup],
-    converted: Sequence[ConvertedGroup],
+    staged: Sequence[StagedBatch],
+    converted: Sequence[ConvertedBatch],
     decision: Decision | None,
     book: Book,
     run_id: str,
     dry_run: bool,
 ) -> Report:
-    batches = [batch for group in converted for batch in group.batches]
     counts = Counts(
         available_from_source=frozen.items,
-        staged=sum(batch.items for group in staged for batch in group.batches),
-        converted=sum(batch.converted for batch in batches),
-        rejected=sum(batch.rejected for batch in batches),
+        staged=sum(batch.items for batch in staged),
+        converted=sum(batch.converted for batch in converted),
+        rejected=sum(batch.rejected for batch in converted),
         decided=decision.items if decision else 0,
         parked=decision.items_parked if decision else 0,
         items_with_deliveries=book.items,
@@ -163,11 +178,11 @@ def _report(
         dry_run=dry_run,
         counts=counts,
         details=(
-            *_rejects(staging, [batch.rejects for batch in batches]),
+            *_rejects(staging, [batch.rejects for batch in converted]),
             *(staging.read_lines(decision.details, Detail) if decision else ()),
             *book.details,
         ),
-        batch_faults=tuple(_batch_faults(staged, batches)),
+        batch_faults=tuple(_batch_faults(staged, converted)),
         mapping_sha256=decision.mapping.sha256 if decision else None,
         waiting=decision.items_waiting if decision else 0,
         rules=book.rules,
@@ -191,11 +206,10 @@ def _rejects(staging: StagingHook, objects: Sequence[StagedObject | None]) -> It
             )
 
 
-def _batch_faults(staged: Sequence[StagedGroup], converted: Sequence[ConvertedBatch]) -> Iterator[str]:
-    for group in staged:
-        for batch in group.batches:
-            if batch.items != batch.promised:
-                yield f"batch {batch.batch_id}: {batch.promised} items promised, {batch.items} there"
+def _batch_faults(staged: Sequence[StagedBatch], converted: Sequence[ConvertedBatch]) -> Iterator[str]:
+    for batch in staged:
+        if batch.items != batch.promised:
+            yield f"batch {batch.batch_id}: {batch.promised} items promised, {batch.items} there"
     for each in converted:
         if each.items != each.converted + each.rejected:
             yield f"batch {each.batch_id}: {each.items} items, {each.converted + each.rejected} converted and rejected"

@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 from airflow.sdk import BaseOperator
 
 from o2_connector.core.errors import StopError
-from o2_connector.core.layout import REPLAYS, run_stem
 from o2_connector.core.manifest import Decision, from_xcom, to_xcom
 from o2_connector.core.report import Counts, Detail, Report
 from o2_connector.engine.book import add_up, settled
@@ -107,5 +106,4 @@ class ReconcileReplayOperator(BaseOperator):
         )
         if not dry_run:
             self.log.info("%d items wait no longer", leave(staging, settled(staging, decision, book)))
-        stem = run_stem(decision.window, report.run_id, REPLAYS)
-        finish(staging, stem, report, ZoneInfo(self.timezone), ti, self.log)
+        finish(staging, report, [decision.mapping.name], ZoneInfo(self.timezone), context, self.log)
