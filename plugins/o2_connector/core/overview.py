@@ -41,6 +41,7 @@ class Run:
 
     :param state: Airflow's: queued, running, success or failed.
     :param failed: ids of the tasks that failed.
+    :param dry_run: whether it writes nothing to a mailbox; a window stands as if there were no such run.
     """
 
     run_id: str
@@ -50,6 +51,7 @@ class Run:
     started_at: datetime | None
     ended_at: datetime | None
     failed: tuple[str, ...] = ()
+    dry_run: bool = False
 
     @property
     def is_at_work(self) -> bool:
@@ -139,7 +141,8 @@ def overview(
             books[link.window].append(link)
     runs_of: defaultdict[Window, list[Run]] = defaultdict(list)
     for run in runs:
-        runs_of[run.window].append(run)
+        if not run.dry_run:
+            runs_of[run.window].append(run)
     rows = [
         _row(window, books.get(window, []), runs_of.get(window, []), now, deadline)
         for window in sorted(books.keys() | runs_of.keys(), reverse=True)
@@ -187,7 +190,7 @@ def _late(books: Sequence[Link], runs: Sequence[Run], now: datetime, deadline: t
     if runs:
         began = runs[0].queued_at or runs[0].started_at or now
         return (runs[0].ended_at or now) - began > deadline
-    first = min(books, key=lambda link: link.completed_at)
+    first = min(books, key=lambda link: link.number)
     return first.completed_at - first.started_at > deadline
 
 
