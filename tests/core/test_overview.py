@@ -45,8 +45,7 @@ def seen(links: Sequence[Link] = (), runs: Sequence[Run] = (), **more: Any) -> O
 
 
 def state_of(window: Window, links: Sequence[Link] = (), runs: Sequence[Run] = ()) -> State:
-    (row,) = [row for row in seen(links, runs).rows if row.window == window]
-    return row.state
+    return next(row.state for row in seen(links, runs).rows if row.window == window)
 
 
 def cell(found: Overview, number: int) -> DayCell:
@@ -91,6 +90,7 @@ def test_days_that_nobody_archived_are_gaps_and_today_is_none() -> None:
     assert [cell.day for cell in found.days] == [FIRST + timedelta(days=number) for number in range(7)]
     assert [cell.state for cell in found.days] == [State.ARCHIVED, State.MISSING, State.ARCHIVED, *[State.MISSING] * 4]
     assert found.oldest_missing(LONDON) == day(1)
+    assert [(row.window, row.state) for row in found.rows[-2:]] == [(day(1), State.MISSING), (day(0), State.ARCHIVED)]
 
 
 def test_without_a_first_day_days_begin_with_the_first_that_anything_was_done_for() -> None:
@@ -130,7 +130,7 @@ def test_a_day_has_the_hours_that_its_clocks_give_it() -> None:
 
 
 def late(links: Sequence[Link] = (), runs: Sequence[Run] = ()) -> bool:
-    return seen(links, runs).rows[0].late
+    return seen(links, runs).rows[-1].late
 
 
 def test_a_day_is_late_when_its_first_run_took_longer_than_it_may() -> None:
@@ -138,7 +138,7 @@ def test_a_day_is_late_when_its_first_run_took_longer_than_it_may() -> None:
 
     assert not late(runs=[run(one, hours=5.9)])
     assert late(runs=[run(one, hours=6.1)])
-    assert late(runs=[run(day(6), "running")])
+    assert seen(runs=[run(day(6), "running")]).rows[0].late
     assert not seen(runs=[run(day(6), "running")], now=NOW - timedelta(hours=3)).rows[0].late
     assert not late(runs=[run(one, hours=1), run(one, hours=50, again=1)])
 
@@ -157,13 +157,14 @@ def test_replays_are_no_windows() -> None:
 
     found = seen([first, second])
 
-    assert found.rows == ()
+    assert {row.state for row in found.rows} == {State.MISSING}
     assert found.replays == (second, first)
 
 
 def test_rows_are_newest_first_and_hold_their_books_and_their_last_run() -> None:
     again = run(day(0), again=2)
-    found = seen([book(day(0)), book(day(0), 2), book(day(1), 3)], [run(day(0)), again])
+    links = [book(day(0)), book(day(0), 2), book(day(1), 3)]
+    found = seen(links, [run(day(0)), again], now=day(1).end + timedelta(hours=1))
 
     assert [row.window for row in found.rows] == [day(1), day(0)]
     assert (found.rows[1].books, found.rows[1].run) == (2, again)

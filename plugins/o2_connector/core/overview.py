@@ -100,7 +100,7 @@ class DayCell:
 class Overview:
     """Hold how everything stands.
 
-    :param rows: a row for each window, the newest first.
+    :param rows: a row for each window, and for each day that no window touches; the newest first.
     :param days: a cell for each day that is over, from the first one on.
     :param replays: the books of replays of parked items, the newest first.
     """
@@ -145,11 +145,13 @@ def overview(
             runs_of[run.window].append(run)
     rows = [
         _row(window, books.get(window, []), runs_of.get(window, []), now, deadline)
-        for window in sorted(books.keys() | runs_of.keys(), reverse=True)
+        for window in sorted(books.keys() | runs_of.keys())
     ]
+    days = tuple(_days(rows, zone, first_day, now))
+    gaps = [_gap(day_window(cell.day, zone)) for cell in days if not cell.windows]
     return Overview(
-        rows=tuple(rows),
-        days=tuple(_days(rows[::-1], zone, first_day, now)),
+        rows=tuple(sorted([*rows, *gaps], key=lambda row: row.window, reverse=True)),
+        days=days,
         replays=tuple(sorted(replays, key=lambda link: link.completed_at, reverse=True)),
     )
 
@@ -171,6 +173,10 @@ def _row(window: Window, books: Sequence[Link], runs: Sequence[Run], now: dateti
         run=ordered[-1] if ordered else None,
         late=_late(books, ordered, now, deadline),
     )
+
+
+def _gap(window: Window) -> WindowRow:
+    return WindowRow(window=window, state=State.MISSING, book=None, books=0, run=None, late=False)
 
 
 def _state(book: Link | None, runs: Sequence[Run]) -> State:
