@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from datetime import date
 from pathlib import Path
 
 from sandbox.server import Sandbox, running
@@ -37,6 +38,7 @@ def main() -> None:
         smtp_port=arguments.smtp_port,
         latency=arguments.latency,
         message_mb=arguments.message_mb,
+        quiet=arguments.quiet,
     ) as sandbox:
         _write(details, sandbox)
         sys.stdout.write(_welcome(arguments, sandbox, details))
@@ -68,6 +70,14 @@ def _arguments() -> argparse.Namespace:
         metavar="1-150",
         default=35,
         help="what a message may have with its attachments, as administrators set it (%(default)s)",
+    )
+    parser.add_argument(
+        "--quiet",
+        type=date.fromisoformat,
+        action="append",
+        default=[],
+        metavar="DAY",
+        help="a day on which nothing was captured, like 2026-11-21; may be given several times",
     )
     return parser.parse_args()
 

@@ -8,9 +8,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -95,14 +96,16 @@ def running(
     smtp_port: int = 0,
     latency: float = 0.0,
     message_mb: int = 35,
+    quiet: Collection[date] = (),
 ) -> Iterator[Sandbox]:
-    """Run a sandbox while the context lasts; certificates and the mapping file lie in `state`.
+    """Run a sandbox while the context lasts; certificates, mails and the mapping file lie in `state`.
 
     `name` is the host name by which other machines reach it, a port of nought is any free one, `latency` the seconds
-    that every request to Graph takes, and `message_mb` the mebibytes that a message may have with its attachments.
+    that every request to Graph takes, `message_mb` the mebibytes that a message may have with its attachments, and
+    `quiet` the days on which nothing was captured.
     """
     tls = certificates(state / "tls", name)
-    world = World(seed, users, items, zone, corpus, batch_size)
+    world = World(seed, users, items, zone, corpus, batch_size, quiet)
     mappings = state / "mappings"
     mappings.mkdir(parents=True, exist_ok=True)
     (mappings / "phones.csv").write_text(world.mapping_csv(), encoding="utf-8", newline="")
@@ -116,7 +119,7 @@ def running(
         latency=latency,
         message_bytes=message_mb * 1024 * 1024,
     )
-    sink = MailSink()
+    sink = MailSink(state / "mails")
     sockets = [_listening(host, port) for port in (telemessage_port, graph_port, smtp_port)]
     ports = [listening.getsockname()[1] for listening in sockets]
     reached = name or "localhost"

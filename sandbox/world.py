@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -59,9 +59,17 @@ class World:
     """
 
     def __init__(
-        self, seed: int, users: int, items: int, zone: str, corpus: Path | None = None, batch_size: int = 500
+        self,
+        seed: int,
+        users: int,
+        items: int,
+        zone: str,
+        corpus: Path | None = None,
+        batch_size: int = 500,
+        quiet: Collection[date] = (),
     ) -> None:
         self.batch_size = batch_size
+        self.quiet = set(quiet)
         self.directory, self.people = organisation(seed, users)
         self.corpus = read_corpus(corpus) if corpus else ()
         self.items = len(self.corpus) if corpus else items
@@ -130,7 +138,7 @@ class World:
         date_of_day = window_from.astimezone(self._zone).date()
         while (day := self._day(date_of_day)).begin < window_to:
             first, beyond = self._index_at(day, window_from), self._index_at(day, window_to)
-            if first < beyond:
+            if first < beyond and date_of_day not in self.quiet:
                 yield day, first, beyond
             date_of_day += timedelta(days=1)
 

@@ -138,6 +138,7 @@ def test_mails_are_kept_whether_they_came_encrypted_or_not(tmp_path: Path) -> No
                 client.sendmail("o2@example.com", ["admin@example.com"], mail)
 
     assert [mail["Subject"] for mail in sandbox.mails] == ["Deadline missed", "Überfällig"]
+    assert ["Überfällig" in file.read_text() for file in sorted((tmp_path / "mails").iterdir())] == [False, True]
 
 
 def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path) -> None:

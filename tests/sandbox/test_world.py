@@ -282,6 +282,16 @@ def test_files_of_more_than_10_mb_come_once_a_day_and_are_the_same_every_day() -
     assert all(index < 500 for index, *_ in days[0])
 
 
+def test_on_a_quiet_day_nothing_was_captured_and_all_else_stays() -> None:
+    usual, quiet = (World(1, 12, 70, "Europe/London", quiet=days) for days in ([], [date(2026, 11, 21)]))
+    start, end = datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 23, tzinfo=UTC)
+
+    left = list(quiet.items_of(start, end))
+
+    assert left == [item for item in usual.items_of(start, end) if not item["archivedAt"].startswith("2026-11-21")]
+    assert len(left) == quiet.count(start, end) == 140
+
+
 def test_a_part_of_a_long_recording_takes_no_more_memory_than_itself() -> None:
     made = Media(kind="wav", key="any", size=2500).made()
     tracemalloc.start()
