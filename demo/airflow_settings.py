@@ -110,7 +110,8 @@ def base_environment(where: Where, database: str, *, scheduled: bool) -> dict[st
 
     :param scheduled: whether DAGs also run by their schedules, and not only when they are triggered.
     """
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    left = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH"}
+    environ = {name: value for name, value in os.environ.items() if name not in left}
     # The tasks talk to the API server and to the sandbox on this machine; no proxy has a part in that.
     own = "localhost,127.0.0.1,::1"
     no_proxy = ",".join(filter(None, [environ.get("NO_PROXY") or environ.get("no_proxy"), own]))
@@ -119,6 +120,7 @@ def base_environment(where: Where, database: str, *, scheduled: bool) -> dict[st
         "CORE__DAGS_FOLDER": ROOT / "dags",
         "CORE__PLUGINS_FOLDER": ROOT / "plugins",
         "CORE__LOAD_EXAMPLES": False,
+        "CORE__TEST_CONNECTION": "Enabled",
         "CORE__EXECUTOR": "LocalExecutor",
         "SCHEDULER__USE_JOB_SCHEDULE": scheduled,
         "CORE__PARALLELISM": 4,  # on 2 cores more tasks at once only slow each other down
@@ -145,7 +147,6 @@ def base_environment(where: Where, database: str, *, scheduled: bool) -> dict[st
         **environ,
         **{f"AIRFLOW__{name}": str(value) for name, value in settings.items()},
         "AIRFLOW_HOME": str(where.folder / "airflow"),
-        "PYTHONPATH": str(ROOT / "plugins"),
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
     }

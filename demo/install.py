@@ -2,6 +2,9 @@
 
 Everything comes from ``requirements.lock`` by digest: pip installs uv from it, and uv the rest, because uv takes
 seconds where pip takes minutes. One package index is enough, the one that pip is configured with.
+
+The project itself is installed last, as a pointer to this checkout: that is how Airflow finds its connection types,
+and the shell `o2-archive`. The code stays where it is, in plugins/.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
+PROJECT = ROOT / "pyproject.toml"
 STAMP = VENV / "installed-from"
 
 OLDEST, NEWEST = (3, 11), (3, 14)
@@ -75,9 +79,10 @@ def entry_of(package: str, lock: str) -> str:
     return found.group()
 
 
-def wanted(lock: bytes, version: tuple[int, ...], prefix: str) -> str:
-    """Name what the environment has to be: this lock, on this Python."""
-    return f"{hashlib.sha256(lock).hexdigest()} Python {'.'.join(map(str, version))} {prefix}\n"
+def wanted(lock: bytes, project: bytes, version: tuple[int, ...], prefix: str) -> str:
+    """Name what the environment has to be: this lock and this project, on this Python."""
+    parts = (hashlib.sha256(part).digest() for part in (lock, project))
+    return f"{hashlib.sha256(b''.join(parts)).hexdigest()} Python {'.'.join(map(str, version))} {prefix}\n"
 
 
 @contextmanager
@@ -140,13 +145,19 @@ def uv_settings(environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, **uv_environment(read_pip_settings(listing), environ)}
 
 
+def project_command(python: Path) -> tuple[str | Path, ...]:
+    """Say to uv how the project is installed: where it stands, by the builder that the lock has, without an index."""
+    offline = ("--offline", "--no-index", "--no-deps", "--no-build-isolation")
+    return ("pip", "install", "-q", "--python", python, *offline, "--editable", ROOT)
+
+
 def install() -> None:
-    """Make ``.venv`` what the lock says; at once when it is that already."""
+    """Make ``.venv`` what the lock and the project say; at once when it is that already."""
     lock = LOCK.read_bytes()
     version = tuple(sys.version_info[:3])
     if not OLDEST <= version[:2] <= NEWEST:
         raise InstallError(f"Python 3.11 to 3.14 is needed; {sys.executable} is {'.'.join(map(str, version))}.")
-    wish = wanted(lock, version, sys.base_prefix)
+    wish = wanted(lock, PROJECT.read_bytes(), version, sys.base_prefix)
     with alone():
         python = VENV / "bin" / "python"
         if STAMP.exists() and STAMP.read_text() == wish and python.exists():
@@ -154,7 +165,8 @@ def install() -> None:
         environ = outer_environment()
         started = time.monotonic()
         fits = STAMP.exists() and STAMP.read_text().split(" ", 1)[1] == wish.split(" ", 1)[1] and runs(python)
-        what = "The lock has changed; bringing .venv up to date" if fits else "Setting up .venv (a minute or two, once)"
+        changed = f"{LOCK.name} or {PROJECT.name} has changed; bringing .venv up to date"
+        what = changed if fits else "Setting up .venv (a minute or two, once)"
         print(f"{what}, Python {'.'.join(map(str, version))}", flush=True)
         STAMP.unlink(missing_ok=True)
         if not fits:
@@ -165,9 +177,11 @@ def install() -> None:
         # sync, not install: what the lock no longer names goes.
         command = ("pip", "sync", "-q", "--python", python, "--require-hashes", "--compile-bytecode", LOCK)
         run(VENV / "bin" / "uv", *command, environ=uv_settings(environ))
+        run(VENV / "bin" / "uv", *project_command(python), environ=environ)
         STAMP.write_text(wish)
         count = len(list((VENV / "lib").glob("python*/site-packages/*.dist-info")))
-        print(f"{count} packages, all from requirements.lock, in {time.monotonic() - started:.0f} s\n", flush=True)
+        seconds = time.monotonic() - started
+        print(f"{count - 1} packages, all from {LOCK.name}, and the project, in {seconds:.0f} s\n", flush=True)
 
 
 def lock() -> None:

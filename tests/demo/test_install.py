@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from demo.install import LOCK, ROOT, InstallError, entry_of, read_pip_settings, uv_environment, wanted
+from demo.install import LOCK, PROJECT, ROOT, InstallError, entry_of, read_pip_settings, uv_environment, wanted
 
 
 def test_uv_looks_where_pip_is_told_to_look() -> None:
@@ -45,15 +47,32 @@ def test_a_package_that_is_not_locked_is_refused() -> None:
         entry_of("no-such-package", LOCK.read_text())
 
 
-def test_another_lock_or_another_python_is_another_environment() -> None:
+def test_another_lock_or_project_or_python_is_another_environment() -> None:
     names = {
-        wanted(b"lock", (3, 11, 7), "/usr"),
-        wanted(b"another", (3, 11, 7), "/usr"),
-        wanted(b"lock", (3, 12, 1), "/usr"),
-        wanted(b"lock", (3, 11, 7), "/opt"),
+        wanted(b"lock", b"project", (3, 11, 7), "/usr"),
+        wanted(b"another", b"project", (3, 11, 7), "/usr"),
+        wanted(b"lock", b"another", (3, 11, 7), "/usr"),
+        wanted(b"lock", b"project", (3, 12, 1), "/usr"),
+        wanted(b"lock", b"project", (3, 11, 7), "/opt"),
     }
 
-    assert len(names) == 4
+    assert len(names) == 5
+
+
+def test_the_project_is_installed_by_the_builder_that_the_lock_has() -> None:
+    (builder,) = tomllib.loads(PROJECT.read_text())["build-system"]["requires"]
+    oldest, _, beyond = builder.partition(">=")[2].partition(",<")
+    locked = re.search(r"^uv-build==(\S+)", LOCK.read_text(), re.MULTILINE)
+
+    assert locked is not None
+    assert locked[1] == oldest
+    assert parts(oldest) < parts(beyond)
+    assert parts(entry_of("uv", LOCK.read_text()).split()[0].partition("==")[2]) < parts(beyond)
+
+
+def parts(version: str) -> list[int]:
+    """Return a version's numbers."""
+    return [int(part) for part in version.split(".")]
 
 
 def find_python(folder: Path, **fakes: str) -> subprocess.CompletedProcess[str]:

@@ -93,10 +93,6 @@ def test_a_secret_does_not_show_when_the_connection_is_printed(graph_hook: Graph
     assert SECRET not in repr(graph_hook.access)
 
 
-def test_a_token_is_proof_of_the_connection(graph_hook: GraphHook) -> None:
-    assert graph_hook.test_connection() == (True, "token ok")
-
-
 def test_threads_that_begin_at_the_same_time_share_one_conversation(graph_hook: GraphHook) -> None:
     with ThreadPoolExecutor(8) as pool:
         conversations = list(pool.map(lambda _: graph_hook.graph, range(8)))

@@ -694,11 +694,27 @@ def test_the_session_is_made_once(hook: TeleMessageHook) -> None:
 def test_the_test_button_says_how_the_login_went(site: Site, hook: TeleMessageHook) -> None:
     site.on("login", grant, Reply(status=401))
 
-    assert hook.test_connection() == (True, "TeleMessage accepts the login")
+    assert hook.test_connection() == (
+        True,
+        (
+            "TeleMessage accepts the login; its certificate verifies by the ca_file. Nothing was read: whether the"
+            " account may export the archive shows with the first window."
+        ),
+    )
+    assert hook.test_connection() == (
+        False,
+        "TeleMessage refuses the login of this connection: wrong user name or password, or a suspended account",
+    )
+
+
+def test_the_test_button_lets_nobody_wait_for_further_tries(site: Site, hook: TeleMessageHook, moment: Time) -> None:
+    site.on("login", Reply(status=503, headers={"Retry-After": "30"}))
+
     passed, message = hook.test_connection()
 
     assert not passed
-    assert "wrong user name or password" in message
+    assert message.startswith("login: TeleMessage answers HTTP 503; try again, and if it stays so, check the host")
+    assert (len(site.asked("login")), moment.waits) == (1, [])
 
 
 def test_a_certificate_of_an_unknown_authority_stops_at_once(site: Site, connect: Connect, moment: Time) -> None:
@@ -810,7 +826,7 @@ def test_the_systems_proxy_is_used_and_the_site_behind_it_verified(
 
     assert not refused[0]
     assert "does not verify" in refused[1]
-    assert accepted == (True, "TeleMessage accepts the login")
+    assert accepted[0]
     assert targets == [site.url.removeprefix("https://")] * 2
 
 

@@ -19,7 +19,9 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from o2_connector.core.errors import ConnectorError, StopError
 from o2_connector.hooks.graph_directory import Asking, Found, find_addresses, find_numbers
 from o2_connector.hooks.graph_login import Access, read_access
+from o2_connector.hooks.graph_permissions import mail_permissions, read_one_user
 from o2_connector.hooks.graph_requests import GraphRequests
+from o2_connector.hooks.transport import for_the_form
 
 
 class GraphHook(BaseHook):
@@ -42,7 +44,7 @@ class GraphHook(BaseHook):
     conn_name_attr = "graph_conn_id"
     default_conn_name = "o2_graph"
     conn_type = "o2_graph"
-    hook_name = "Microsoft 365 archive"
+    hook_name = "Microsoft 365 archive (Graph)"
 
     def __init__(
         self,
@@ -91,12 +93,13 @@ class GraphHook(BaseHook):
         return self.graph.session
 
     def test_connection(self) -> tuple[bool, str]:
-        """Try to get a token."""
+        """Log in and read one user, each once, for a person is waiting; say in words what the application may do."""
         try:
-            self.graph.login.token()
+            token = self.graph.login.token()
+            read_one_user(self.graph)
         except ConnectorError as error:
-            return False, str(error)
-        return True, "token ok"
+            return False, for_the_form(error, self.graph_conn_id)
+        return True, f"The login and Graph accept the application, and it may read users. {mail_permissions(token)}"
 
     # The directory
 

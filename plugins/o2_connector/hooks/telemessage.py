@@ -24,7 +24,15 @@ from airflow.sdk.log import mask_secret
 
 from o2_connector.core.errors import ConnectorError, ItemError, RetryError, StopError
 from o2_connector.core.source import AlteredError, AttachmentGone, Batch, Export, parse_export
-from o2_connector.hooks.transport import LONGEST_WAIT, backoff, https_url, is_untrusted, new_session, parse_retry_after
+from o2_connector.hooks.transport import (
+    LONGEST_WAIT,
+    backoff,
+    for_the_form,
+    https_url,
+    is_untrusted,
+    new_session,
+    parse_retry_after,
+)
 
 TRIES = 4
 """Requests that one question may cost before the task's own retries take over."""
@@ -48,7 +56,7 @@ class TeleMessageHook(BaseHook):
     conn_name_attr = "telemessage_conn_id"
     default_conn_name = "o2_telemessage"
     conn_type = "o2_telemessage"
-    hook_name = "TeleMessage archive"
+    hook_name = "TeleMessage archive (O2)"
 
     def __init__(
         self,
@@ -130,12 +138,16 @@ class TeleMessageHook(BaseHook):
         )
 
     def test_connection(self) -> tuple[bool, str]:
-        """Log in, and say in words how that went."""
+        """Log in once, for a person is waiting, and say in words what that proved."""
         try:
-            self._login()
+            self._login(tries=1)
         except ConnectorError as error:
-            return False, str(error)
-        return True, "TeleMessage accepts the login"
+            return False, for_the_form(error, self.telemessage_conn_id)
+        trusted = "the ca_file" if self._ca_file else "this machine's own store"
+        return True, (
+            f"TeleMessage accepts the login; its certificate verifies by {trusted}. Nothing was read: whether the"
+            " account may export the archive shows with the first window."
+        )
 
     @cached_property
     def _connection(self) -> Connection:
@@ -150,13 +162,18 @@ class TeleMessageHook(BaseHook):
         return connection
 
     @cached_property
-    def _base_url(self) -> str:
+    def base_url(self) -> str:
+        """Return where the archive's API is."""
         site = https_url(self._connection.host, port=self._connection.port, conn_id=self.telemessage_conn_id)
         return f"{site}/rest/archive"
 
+    @property
+    def _ca_file(self) -> str | None:
+        return self._connection.extra_dejson.get("ca_file") or None
+
     @cached_property
     def _session(self) -> requests.Session:
-        session = new_session(ca_file=self._connection.extra_dejson.get("ca_file"))
+        session = new_session(ca_file=self._ca_file)
         # A resume asks for bytes by their place in what travels. Compressed bytes have other places than the batch's
         # own, which its size and digest count (RFC 9110, 14.1.2: a range is of the selected representation).
         session.headers["Accept-Encoding"] = "identity"
@@ -221,11 +238,11 @@ class TeleMessageHook(BaseHook):
                 return self._token, False
             return self._login(), True
 
-    def _login(self) -> str:
+    def _login(self, *, tries: int = TRIES) -> str:
         """Ask for a token, and keep it until shortly before it runs out."""
         asked_at = self._clock()
         credentials = {"username": self._connection.login, "password": self._connection.password}
-        response = self._send("POST", "login", "login", json=credentials)
+        response = self._send("POST", "login", "login", tries=tries, json=credentials)
         if response.status_code == 401:
             raise StopError(
                 f"TeleMessage refuses the login of connection {self.telemessage_conn_id}: "
@@ -244,7 +261,7 @@ class TeleMessageHook(BaseHook):
         self._renew_at = asked_at + grant.expires_in - min(60.0, grant.expires_in / 10)
         return self._token
 
-    def _send(self, method: str, path: str, what: str, **request: Any) -> requests.Response:
+    def _send(self, method: str, path: str, what: str, *, tries: int = TRIES, **request: Any) -> requests.Response:
         """Send a request until it has an answer that waiting does not change, a few times."""
         attempt = 0
         while True:
@@ -252,7 +269,7 @@ class TeleMessageHook(BaseHook):
                 return self._send_once(method, path, what, **request)
             except RetryError as error:
                 wait = backoff(attempt, retry_after=error.retry_after)
-                if attempt + 1 == TRIES or wait > LONGEST_WAIT:
+                if attempt + 1 == tries or wait > LONGEST_WAIT:
                     raise
             self._sleep(wait)
             attempt += 1
@@ -260,7 +277,7 @@ class TeleMessageHook(BaseHook):
     def _send_once(self, method: str, path: str, what: str, **request: Any) -> requests.Response:
         """Send a request; what passes by itself is a RetryError, whatever else was answered is returned."""
         try:
-            response = self.get_conn().request(method, f"{self._base_url}/{path}", **request)
+            response = self.get_conn().request(method, f"{self.base_url}/{path}", **request)
         except requests.TooManyRedirects as error:
             raise StopError(f"{what}: TeleMessage redirects; set the connection's host to the site itself") from error
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):

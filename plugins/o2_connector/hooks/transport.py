@@ -15,7 +15,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 
-from o2_connector.core.errors import StopError
+from o2_connector.core.errors import ConnectorError, RetryError, StopError
 
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and seconds of silence while reading."""
@@ -78,6 +78,17 @@ def is_untrusted(error: BaseException) -> bool:
         return True
     inner = [error.__cause__ or error.__context__, getattr(error, "reason", None), *error.args]
     return any(is_untrusted(cause) for cause in inner if isinstance(cause, BaseException))
+
+
+def for_the_form(error: ConnectorError, conn_id: str) -> str:
+    """Return what the Test button of a connection says of an error, and what to do.
+
+    Airflow gives the connection that it tests a name that nobody has seen.
+    """
+    text = str(error).replace(f"connection {conn_id}:", "this connection:")
+    if isinstance(error, RetryError):
+        text += "; try again, and if it stays so, check the host, the network and HTTPS_PROXY where the API server runs"
+    return text
 
 
 def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
