@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from o2_connector.core.chain import Link
-from o2_connector.core.overview import DayCell, Overview, Run, State, day_window, overview
+from o2_connector.core.overview import DayCell, Overview, Run, State, overview
 from o2_connector.core.report import Counts
-from o2_connector.core.window import Window
+from o2_connector.core.window import Window, day_window
 from tests.core.test_chain import link
 
 LONDON = ZoneInfo("Europe/London")

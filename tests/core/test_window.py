@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from o2_connector.core.errors import StopError
-from o2_connector.core.window import Window, last_complete_day, settle_window
+from o2_connector.core.window import Asked, Window, last_complete_day, settle_window
 
 LONDON = ZoneInfo("Europe/London")
 # Some change their clocks at midnight, some by half an hour, one skipped a day.
@@ -26,7 +26,11 @@ def at(text: str) -> datetime:
 
 
 def settle(
-    run_type: str = "manual", *, asked: tuple[str | None, str | None] = (None, None), **changes: object
+    run_type: str = "manual",
+    *,
+    asked: tuple[str | None, str | None] = (None, None),
+    day: str | None = None,
+    **changes: object,
 ) -> Window:
     given = {
         "interval_start": at("2026-11-20T00:00"),
@@ -35,7 +39,8 @@ def settle(
         "zone": LONDON,
         **changes,
     }
-    return settle_window(asked_start=asked[0], asked_end=asked[1], run_type=run_type, **given)  # type: ignore[arg-type]
+    form = Asked(day=day, start=asked[0], end=asked[1])
+    return settle_window(asked=form, run_type=run_type, **given)  # type: ignore[arg-type]
 
 
 INTERVAL = Window(start=at("2026-11-20T00:00"), end=at("2026-11-21T00:00"))
@@ -83,6 +88,45 @@ def test_an_asked_window_is_told_in_whole_seconds_utc() -> None:
     assert window == ASKED
     assert window.name == "20261101T000000Z--20261103T000000Z"
     assert str(window) == "2026-11-01 00:00:00 to 2026-11-03 00:00:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("day", "start", "hours"),
+    [
+        ("2026-11-21", "2026-11-21T00:00", 24),
+        ("2026-03-29", "2026-03-29T00:00", 23),
+        ("2026-10-25", "2026-10-24T23:00", 25),
+    ],
+)
+def test_a_day_that_is_asked_for_is_the_one_that_its_schedule_archives(day: str, start: str, hours: int) -> None:
+    window = settle(day=day)
+
+    assert window == Window(start=at(start), end=at(start) + timedelta(hours=hours))
+    assert window == last_complete_day(window.end, LONDON)
+
+
+def test_a_day_that_has_begun_may_be_asked_for_and_is_waited_for() -> None:
+    assert settle(day="2026-11-22").start < at("2026-11-22T07:30") < settle(day="2026-11-22").end
+
+
+@pytest.mark.parametrize(
+    ("run_type", "day", "asked", "remedy"),
+    [
+        ("manual", "2026-11-21", ("2026-11-01", "2026-11-02"), "not both"),
+        ("manual", "2026-11-21", ("2026-11-01", None), "not both"),
+        ("manual", "21.11.2026", (None, None), "day is no date: write it like 2026-11-21"),
+        ("manual", "2026-02-30", (None, None), "day is no date"),
+        ("manual", "9999-12-31", (None, None), "day is no date"),
+        ("manual", "2026-11-23", (None, None), "lies in the future"),
+        ("manual", None, ("2026-11-22T07:30Z", "2026-11-22T08:00Z"), "lies in the future"),
+        ("backfill", "2026-11-21", (None, None), "takes its windows from its dates"),
+    ],
+)
+def test_a_day_that_cannot_be_archived_is_refused(
+    run_type: str, day: str | None, asked: tuple[str | None, str | None], remedy: str
+) -> None:
+    with pytest.raises(StopError, match=remedy):
+        settle(run_type, day=day, asked=asked)
 
 
 def test_a_month_may_be_asked_for() -> None:

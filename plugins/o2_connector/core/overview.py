@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from o2_connector.core.chain import Link, latest
 from o2_connector.core.report import Counts
-from o2_connector.core.window import Window
+from o2_connector.core.window import Window, day_window
 
 
 class State(StrEnum):
@@ -154,12 +154,6 @@ def overview(
         days=days,
         replays=tuple(sorted(replays, key=lambda link: link.completed_at, reverse=True)),
     )
-
-
-def day_window(day: date, zone: ZoneInfo) -> Window:
-    """Return the window of a day; 23 or 25 hours where the clocks change."""
-    start, end = (datetime.combine(each, time(), zone).astimezone(UTC) for each in (day, day + timedelta(days=1)))
-    return Window(start=start, end=end)
 
 
 def _row(window: Window, books: Sequence[Link], runs: Sequence[Run], now: datetime, deadline: timedelta) -> WindowRow:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from o2_connector.core.errors import StopError
@@ -42,10 +42,25 @@ class Window:
         return f"{self.start:%Y-%m-%d %H:%M:%S} to {self.end:%Y-%m-%d %H:%M:%S} UTC"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """Hold what the trigger form asks for: a day, or a span, or neither.
+
+    :param day: a date, like ``2026-11-21``.
+    :param start: a date and time; without an offset it is local time, as ``end``.
+    """
+
+    day: str | None = None
+    start: str | None = None
+    end: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.day or self.start or self.end)
+
+
 def settle_window(
     *,
-    asked_start: str | None,
-    asked_end: str | None,
+    asked: Asked,
     interval_start: datetime | None,
     interval_end: datetime | None,
     run_type: str,
@@ -54,41 +69,61 @@ def settle_window(
 ) -> Window:
     """Settle which window a run archives, whatever started it.
 
-    1. A window asked for in the trigger form wins, both ends or neither; a backfill must not ask for one, or all of
-       its days would be the same day.
+    1. What the trigger form asks for wins, where it is over; a backfill must not ask, or all of its days would be the
+       same day.
     2. A scheduled or backfilled run has its data interval.
     3. Any other run gets the last complete day before ``run_after``. A manual run's own data interval is never used:
        the UI and the REST API infer the interval *before* the logical date, the CLI one before *now* whatever the
        logical date says, and a run without logical date has none (measured on Airflow 3.3.2).
 
-    An asked end without an offset is local time in ``zone``.
-
     :raises StopError: when what was asked is no window.
     """
-    if asked_start or asked_end:
+    if asked:
         if run_type == "backfill":
             raise StopError(
-                "A backfill takes its windows from its dates: create it without window_start and window_end in its"
-                " configuration, or trigger a single run for that window."
+                "A backfill takes its windows from its dates: create it without day, window_start and window_end in"
+                " its configuration, or trigger a single run for that window."
             )
-        if not (asked_start and asked_end):
-            raise StopError("Give both window_start and window_end, or neither for the last complete day.")
-        start, end = _instant("window_start", asked_start, zone), _instant("window_end", asked_end, zone)
-        if start >= end:
-            raise StopError("window_start must be before window_end: swap them or widen the window.")
-        if end - start > LONGEST:
-            raise StopError("The window is longer than 31 days: use a backfill, which archives day by day.")
-        return Window(start=start, end=end)
+        return _asked_window(asked, run_after, zone)
     if run_type != "manual" and interval_start and interval_end and interval_start < interval_end:
         return Window(start=_utc(interval_start), end=_utc(interval_end))
     return last_complete_day(run_after, zone)
 
 
+def _asked_window(asked: Asked, run_after: datetime, zone: ZoneInfo) -> Window:
+    if asked.day:
+        if asked.start or asked.end:
+            raise StopError("Give a day, or window_start and window_end, not both.")
+        window = _day(asked.day, zone)
+    elif asked.start and asked.end:
+        window = Window(start=_instant("window_start", asked.start, zone), end=_instant("window_end", asked.end, zone))
+    else:
+        raise StopError("Give both window_start and window_end, or a day, or nothing for the last complete day.")
+    if window.start >= window.end:
+        raise StopError("window_start must be before window_end: swap them or widen the window.")
+    if window.end - window.start > LONGEST:
+        raise StopError("The window is longer than 31 days: use a backfill, which archives day by day.")
+    if window.start >= run_after:
+        raise StopError(f"The window, {window}, lies in the future: there is nothing to archive yet.")
+    return window
+
+
+def day_window(day: date, zone: ZoneInfo) -> Window:
+    """Return a day, from its midnight in ``zone`` to the next; 23 or 25 hours where the clocks change."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+    return Window(start=_utc(midnight), end=_utc(midnight + timedelta(days=1)))  # wall-clock arithmetic, on purpose
+
+
 def last_complete_day(moment: datetime, zone: ZoneInfo) -> Window:
-    """Return the last day that is over at ``moment`` in ``zone``; 23 or 25 hours where the clocks change."""
-    midnight = moment.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-    yesterday = midnight - timedelta(days=1)  # wall-clock arithmetic, on purpose
-    return Window(start=_utc(yesterday), end=_utc(midnight))
+    """Return the last day that is over at ``moment`` in ``zone``."""
+    return day_window(moment.astimezone(zone).date() - timedelta(days=1), zone)
+
+
+def _day(text: str, zone: ZoneInfo) -> Window:
+    try:
+        return day_window(date.fromisoformat(text), zone)
+    except (ValueError, OverflowError):
+        raise StopError("day is no date: write it like 2026-11-21.") from None
 
 
 def _instant(name: str, text: str, zone: ZoneInfo) -> datetime:
