@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from o2_connector.core.window import Window
-from o2_connector.engine.history import decided_by, heard_in, last_record, records_of, windows_in
+from o2_connector.engine.history import decided_by, heard_in, last_record, records_of
 from o2_connector.engine.mapping_step import read_items
+from o2_connector.engine.windows import windows_in
 from tests.engine.small import ALEX, DAY, KIM, LEE, Item, Small, opened
 
 A, K = "alex@example.com", "kim@example.com"

@@ -18,6 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from airflow.sdk import BaseHook
 from airflow.sdk.io import get_fs
 
 from o2_connector.core.errors import IntegrityError, RetryError, StopError
@@ -274,6 +275,16 @@ def test_lines_are_read_as_they_were_written(hook: StagingHook) -> None:
     assert list(hook.read_lines(hook.write_lines(RAW, rows), Detail)) == rows
 
 
+def test_a_line_that_is_no_row_breaks_the_object_and_its_value_is_not_told(hook: StagingHook) -> None:
+    with hook.writer(RAW, ".jsonl") as out:
+        out.write(b'{"item_id": 447700900123, "outcome": "failed", "cause": ""}\n')
+
+    with pytest.raises(IntegrityError, match="has a line that is no Detail") as caught:
+        list(hook.read_lines(out.staged, Detail))
+
+    assert "447700900123" not in str(caught.value)
+
+
 def test_names_are_sorted_recursive_and_begin_with_the_prefix(hook: StagingHook) -> None:
     names = sorted(
         stage(hook, stem.encode(), stem).name
@@ -406,11 +417,11 @@ def test_processes_that_write_the_same_object_into_a_directory_all_succeed(direc
     assert len(list(StagingHook().names("windows/"))) == 1
 
 
-def test_importing_the_hook_loads_neither_azure_nor_pandas() -> None:
+def test_importing_the_hook_loads_neither_airflow_nor_azure_nor_pandas() -> None:
     program = (
         "import sys\n"
         "import o2_connector.hooks.staging\n"
-        "loaded = {'azure', 'adlfs', 'pandas'} & set(sys.modules)\n"
+        "loaded = {'airflow', 'azure', 'adlfs', 'pandas'} & set(sys.modules)\n"
         "sys.exit(f'loaded {loaded}' if loaded else 0)\n"
     )
 
@@ -485,7 +496,7 @@ def test_every_way_to_name_a_storage_account_finds_it(
 ) -> None:
     monkeypatch.setenv(CONNECTION, json.dumps({"conn_type": "wasb"} | connection))
 
-    fs = get_fs("abfs", "o2_staging", storage_account(StagingHook.get_connection("o2_staging")))
+    fs = get_fs("abfs", "o2_staging", storage_account(BaseHook.get_connection("o2_staging")))
 
     assert fs.service_client.url.partition("?")[0].rstrip("/") == url
 

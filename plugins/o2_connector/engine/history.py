@@ -21,15 +21,8 @@ from o2_connector.core.source import Export
 from o2_connector.core.tables import Items, Participants
 from o2_connector.core.window import Window
 from o2_connector.engine.rules import Said
+from o2_connector.engine.windows import windows_in
 from o2_connector.hooks.staging import StagingHook
-
-
-def windows_in(staging: StagingHook, span: Window) -> Iterator[Window]:
-    """Yield every window that was ever archived and shares time with a span, in order."""
-    for name in staging.folders(WINDOWS):
-        window = Window.named(name)
-        if window and window.overlaps(span):
-            yield window
 
 
 def records_of(staging: StagingHook, window: Window) -> list[DecisionRecord]:
@@ -114,8 +107,8 @@ def read_deliveries(staging: StagingHook, shard: Shard) -> Iterator[Delivery]:
 
 def _replays(staging: StagingHook, window: Window, after: datetime) -> list[DecisionRecord]:
     """Return the replays after a time that may have delivered items of a window, by time."""
-    spans = filter(None, map(Window.named, staging.folders(REPLAYS)))
-    records = [record for span in spans if span.overlaps(window) for record in _records(staging, span, REPLAYS)]
+    spans = windows_in(staging, window, REPLAYS)
+    records = [record for span in spans for record in _records(staging, span, REPLAYS)]
     wanted = (each for each in records if not each.dry_run and each.decided_at > after and each.decision.shards)
     return sorted(wanted, key=lambda record: record.decided_at)
 

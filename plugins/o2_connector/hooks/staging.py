@@ -1,8 +1,9 @@
 """Staging: one conversation with the place where a window's objects lie, a local directory or an Azure container.
 
-Both are reached through Airflow's ObjectStoragePath. Objects are written once and named by their digest, so an object
-that exists already under a name holds the very bytes that were to be written, and a container with an immutability
-policy accepts everything that happens here: nothing is ever overwritten or deleted.
+The container is reached through Airflow's ObjectStoragePath, the directory by the system's own calls. Objects are
+written once and named by their digest, so an object that exists already under a name holds the very bytes that were to
+be written, and a container with an immutability policy accepts everything that happens here: nothing is ever
+overwritten or deleted.
 
 An object is spooled to a file first and appears under its name in one step, complete or not at all. The shorter way,
 ``path.open("xb")``, does not serve evidence: fsspec commits what it has when a ``with`` block is left by an exception,
@@ -23,16 +24,16 @@ from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import msgspec
-from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
 
 from o2_connector.core.errors import ConnectorError, IntegrityError, RetryError, StopError
 from o2_connector.core.manifest import StagedObject
 from o2_connector.hooks.staging_azure import open_container
+from o2_connector.hooks.staging_directory import directory_in
 from o2_connector.hooks.staging_errors import ObjectMissing, translated
 from o2_connector.hooks.staging_streams import BLOCK, StagedWriter, VerifiedSource
 
@@ -70,8 +71,11 @@ def check_name(name: str) -> str:
     return name
 
 
-class StagingHook(BaseHook):
+class StagingHook:
     """Write, read and list the objects of staging.
+
+    It is no BaseHook, and asks Airflow for the connection only where the environment does not say it all: Airflow takes
+    two seconds to start, and a command that reads one item has no more.
 
     The connection is one of two that Airflow knows already: ``fs`` with ``{"path": "/a/directory"}`` in its extra, or
     ``wasb`` with ``container`` (default ``o2-archive``) and ``prefix`` (default none) beside the Azure provider's own
@@ -84,12 +88,17 @@ class StagingHook(BaseHook):
     default_conn_name = "o2_staging"
 
     def __init__(self, staging_conn_id: str = default_conn_name) -> None:
-        super().__init__()
         self.staging_conn_id = staging_conn_id
 
     def get_conn(self) -> ObjectStoragePath:
         """Return the root below which all objects lie."""
-        return self._root
+        from airflow.sdk import ObjectStoragePath
+
+        if self._directory is None:
+            return self._container
+        with translated(f"making {self._directory}"):
+            self._directory.mkdir(parents=True, exist_ok=True)
+        return ObjectStoragePath(f"file://{self._directory}")
 
     @contextmanager
     def writer(self, stem: str, suffix: str = "", *, expect_sha256: str | None = None) -> Iterator[StagedWriter]:
@@ -122,9 +131,13 @@ class StagingHook(BaseHook):
 
     def size(self, name: str) -> int | None:
         """Return an object's bytes, or None where there is no object of this name."""
-        path = self._path(name)
+        check_name(name)
         try:
             with translated(f"looking up {name}"):
+                if self._directory is not None:
+                    found = (self._directory / name).stat()
+                    return found.st_size if S_ISREG(found.st_mode) else None
+                path = self._container / name
                 info = path.fs.info(path.path, refresh=True)
         except ObjectMissing:
             return None
@@ -133,9 +146,9 @@ class StagingHook(BaseHook):
     @contextmanager
     def reader(self, staged: StagedObject) -> Iterator[BinaryIO]:
         """Stream an object in constant memory; its end is not handed out unless digest and size are right."""
+        check_name(staged.name)
         with translated(f"opening {staged.name}"):
-            path: Any = self._path(staged.name)
-            source = path.open("rb", block_size=BLOCK)
+            source = self._opened(staged.name)
         with io.BufferedReader(VerifiedSource(source, staged), BLOCK // 4) as reader:
             yield cast("BinaryIO", reader)
 
@@ -173,9 +186,9 @@ class StagingHook(BaseHook):
         folder = prefix.rpartition("/")[0]
         if folder:
             check_name(folder)
-        root = self.get_conn()
         with translated(f"listing {prefix or 'everything'}"):
             if self._directory is None:
+                root = self._container
                 below = len(root.path.rstrip("/")) + 1
                 found = [name[below:] for name in root.fs.find((root / folder).path if folder else root.path)]
             else:
@@ -187,13 +200,12 @@ class StagingHook(BaseHook):
 
         :param prefix: a folder, with ``/`` at its end; or nothing, for the root.
         """
-        folder = self._path(prefix.removesuffix("/")) if prefix else self.get_conn()
+        name = check_name(prefix.removesuffix("/")) if prefix else ""
         try:
             with translated(f"listing {prefix or 'everything'}"):
-                found = folder.fs.ls(folder.path, detail=True, refresh=True)
+                names = set(self._folders(name))
         except ObjectMissing:
             return
-        names = {each["name"].rstrip("/").rpartition("/")[2] for each in found if each["type"] == "directory"}
         yield from sorted(names - {SPOOL})
 
     def staged(self, name: str) -> StagedObject:
@@ -216,30 +228,39 @@ class StagingHook(BaseHook):
         decoder = msgspec.json.Decoder(kind)
         with self.reader(staged) as lines:
             for line in lines:
-                yield decoder.decode(line)
+                try:
+                    row = decoder.decode(line)
+                except msgspec.DecodeError:  # of a large object lines are handed out before its digest is known
+                    raise IntegrityError(f"staging: {staged.name} has a line that is no {kind.__name__}") from None
+                yield row
 
     def url(self, name: str) -> str:
         """Return where an object lies, for a person: a URL with no credentials in it."""
-        path = self._path(name)
+        check_name(name)
         if self._directory is not None:
             return (self._directory / name).as_uri()
+        path = self._container / name
         account = urlsplit(path.fs.service_client.url)
         return f"{account.scheme}://{account.netloc}{account.path.rstrip('/')}/{quote(path.path)}"
 
     def test_connection(self) -> tuple[bool, str]:
         """Tell whether staging can be reached and, for a local directory, written to."""
         try:
+            root = self.get_conn()
             self.size("test-connection")
         except ConnectorError as error:
             return False, str(error)
         if self._directory is not None and not os.access(self._directory, os.W_OK):
             return False, f"staging: {self._directory} may not be written by this user"
-        return True, f"Staging is at {self.get_conn()}"
+        return True, f"Staging is at {root}"
 
     @cached_property
     def _connection(self) -> Connection:
+        from airflow.sdk import BaseHook
+        from airflow.sdk.exceptions import AirflowNotFoundException
+
         try:
-            return self.get_connection(self.staging_conn_id)
+            return BaseHook.get_connection(self.staging_conn_id)
         except AirflowNotFoundException as error:
             raise StopError(
                 f"staging: there is no connection {self.staging_conn_id}; make one of type fs (File) with"
@@ -249,6 +270,8 @@ class StagingHook(BaseHook):
     @cached_property
     def _directory(self) -> Path | None:
         """Return the root as a local directory, or None where staging is an Azure container."""
+        if named := directory_in(os.environ, self.staging_conn_id):
+            return named
         if self._connection.conn_type == "wasb":
             return None
         if self._connection.conn_type != "fs":
@@ -265,28 +288,35 @@ class StagingHook(BaseHook):
         return Path(path)
 
     @cached_property
-    def _root(self) -> ObjectStoragePath:
-        from airflow.sdk import ObjectStoragePath
+    def _container(self) -> ObjectStoragePath:
+        """Return the root, where staging is an Azure container."""
+        prefix = (self._connection.extra_dejson.get("prefix") or "").strip("/")
+        return open_container(self._connection, check_name(prefix) if prefix else "")
 
-        if self._directory is None:
-            prefix = (self._connection.extra_dejson.get("prefix") or "").strip("/")
-            return open_container(self._connection, check_name(prefix) if prefix else "")
-        with translated(f"making {self._directory}"):
-            self._directory.mkdir(parents=True, exist_ok=True)
-        return ObjectStoragePath(f"file://{self._directory}")
+    def _opened(self, name: str) -> BinaryIO:
+        if self._directory is not None:
+            return cast("BinaryIO", (self._directory / name).open("rb", buffering=0))
+        path: Any = self._container / name
+        return cast("BinaryIO", path.open("rb", block_size=BLOCK))
 
-    def _path(self, name: str) -> ObjectStoragePath:
-        return self.get_conn() / check_name(name)
+    def _folders(self, name: str) -> Iterator[str]:
+        if self._directory is not None:
+            with os.scandir(self._directory / name) as found:
+                yield from (each.name for each in found if each.is_dir())
+            return
+        folder = self._container / name if name else self._container
+        for each in folder.fs.ls(folder.path, detail=True, refresh=True):
+            if each["type"] == "directory":
+                yield each["name"].rstrip("/").rpartition("/")[2]
 
     @contextmanager
     def _spool(self) -> Iterator[Any]:
         """Open the file in which an object grows: beside a local root, so that one link moves it under its name."""
-        self.get_conn()
         with translated("spooling an object"):
             folder = None
             if self._directory is not None:
                 folder = self._directory / SPOOL
-                folder.mkdir(exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
                 _clear_abandoned(folder)
             spool = tempfile.NamedTemporaryFile(dir=folder, prefix="o2-spool-")  # noqa: SIM115 (closed below)
         with spool:
@@ -315,7 +345,7 @@ class StagingHook(BaseHook):
         return True
 
     def _seal_remote(self, spool: Path, name: str) -> bool:
-        path = self._path(name)
+        path = self._container / name
         try:
             # fsspec's "create" becomes If-None-Match: * on the request that makes the blob visible.
             path.fs.put_file(str(spool), path.path, mode="create", max_concurrency=PARALLEL_BLOCKS)
@@ -341,8 +371,8 @@ def _files_below(root: Path, folder: str) -> Iterator[str]:
     with contextlib.suppress(FileNotFoundError):
         for where, folders, files in os.walk(root / folder, onerror=give_up):
             folders[:] = [name for name in folders if name != SPOOL]
-            for name in files:
-                yield (Path(where) / name).relative_to(root).as_posix()
+            below = Path(where).relative_to(root).as_posix()
+            yield from (name if below == "." else f"{below}/{name}" for name in files)
 
 
 def _clear_abandoned(spools: Path) -> None:
