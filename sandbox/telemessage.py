@@ -152,7 +152,8 @@ class Struck:
         status = self._faults.take("status", path)
         if status is not None:
             headers = {"Retry-After": str(status["retry_after"])} if "retry_after" in status else None
-            await JSONResponse({"error": "as ordered"}, int(status.get("status", 503)), headers)(scope, receive, send)
+            error = {"error": str(status.get("message", "as ordered"))}
+            await JSONResponse(error, int(status.get("status", 503)), headers)(scope, receive, send)
             return
         cut = self._faults.take("cut", path)
         await self._app(scope, receive, send if cut is None else _cutting(send, float(cut.get("share", 0.5))))
