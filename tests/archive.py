@@ -35,6 +35,8 @@ class Archive:
     """Hold a running sandbox, and run days against it.
 
     :param xcom: what the tasks of the last run left there, by task id, map index and key.
+    :param operators: what ran last, by task id and map index.
+    :param context: the last task's, as its callbacks get it, but for the DAG and the error.
     :param settings: of the operators that decide, where they are to be others than usual.
     """
 
@@ -42,6 +44,8 @@ class Archive:
     staging: Path
     mappings: Path
     xcom: dict[tuple[str, int, str], Any] = field(default_factory=dict)
+    operators: dict[tuple[str, int], Any] = field(default_factory=dict)
+    context: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     silent_days: int = 7
 
@@ -119,6 +123,7 @@ class Archive:
 
     def _task(self, operator: Any, run_id: str, params: dict[str, Any], map_index: int = -1) -> Any:
         run = SimpleNamespace(
+            dag_id="o2_network_archive",
             run_type="manual",
             run_after=datetime.now(UTC),
             start_date=datetime.now(UTC),
@@ -126,7 +131,9 @@ class Archive:
             data_interval_end=None,
         )
         ti = Instance(xcom=self.xcom, task_id=operator.task_id, map_index=map_index)
-        returned = operator.execute({"run_id": run_id, "params": params, "dag_run": run, "ti": ti})
+        self.operators[operator.task_id, map_index] = operator
+        self.context = {"run_id": run_id, "params": params, "dag_run": run, "ti": ti}
+        returned = operator.execute(self.context)
         if returned is not None:
             ti.xcom_push("return_value", returned)
         return returned

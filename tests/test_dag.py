@@ -18,7 +18,7 @@ LINES = {
     "o2_network_archive": ["extract", "stage_to_blob", "convert", "map_mailboxes", "import_to_mailboxes", "reconcile"],
     "o2_replay_parked": ["find_parked", "import_to_mailboxes", "reconcile"],
 }
-HEAVY = {"pandas", "numpy", "msal", "azure", "adlfs", "lxml", "PIL"}
+HEAVY = {"pandas", "numpy", "msal", "azure", "adlfs", "lxml", "PIL", "openlineage"}
 
 every_dag = pytest.mark.parametrize("name", LINES)
 
@@ -58,7 +58,7 @@ def next_run(dag: Any) -> Any:
 
 def test_every_dag_file_is_imported_without_a_fault(bag: Any) -> None:
     assert bag.import_errors == {}
-    assert bag.dags.keys() == LINES.keys()
+    assert bag.dags.keys() == LINES.keys() | {"o2_preflight"}
 
 
 @every_dag
@@ -125,24 +125,85 @@ def test_the_form_of_a_replay_asks_for_a_dry_run_only(replay: Any) -> None:
     assert dict(replay.params) == {"dry_run": False}
 
 
-def test_the_trigger_form_asks_for_a_window_and_a_dry_run(dag: Any) -> None:
-    params = dag.params
+def test_the_trigger_form_asks_for_a_day_and_a_dry_run_and_in_a_section_of_its_own_for_a_span(dag: Any) -> None:
+    assert dict(dag.params) == {"day": None, "dry_run": False, "window_start": None, "window_end": None}
+    sections = {name: dag.params.get_param(name).schema.get("section") for name in dag.params}
+    assert sections["day"] is sections["dry_run"] is None
+    assert sections["window_start"] == sections["window_end"] == "A span other than one day"
 
-    assert params["window_start"] is params["window_end"] is None
-    assert params["dry_run"] is False
-    for name in ("window_start", "window_end"):
-        assert dag.params.get_param(name).schema["format"] == "date-time"
+
+def triggered(dag: Any, **conf: Any) -> dict[str, Any]:
+    """Return a run's params as the API server makes them of what the form sends."""
+    params = stored(dag).params.deep_merge(conf)
+    return dict(params.validate())
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {},
+        {"day": "2026-11-21"},
+        {"day": None, "window_start": None, "window_end": None, "dry_run": True},
+        {"window_start": "2026-11-21T00:00:00+00:00", "window_end": "2026-11-21T12:00:00Z"},
+        {"window_start": "2026-11-21T00:00:00.000+00:00", "window_end": "2026-11-22"},
+        {"window_start": "2026-11-21T00:00", "window_end": "2026-11-21 12:00"},
+    ],
+)
+def test_what_asks_for_a_window_may_be_triggered(dag: Any, conf: dict[str, Any]) -> None:
+    assert triggered(dag, **conf).items() >= conf.items()
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"day": "yesterday"},
+        {"day": "2026-02-30"},
+        {"day": "2026-11-21T00:00:00Z"},
+        {"dry_run": "yes"},
+        {"window_start": "21.11.2026"},
+        {"window_end": "2026-11-21T23:59:59.999Z"},
+    ],
+)
+def test_what_can_be_no_window_is_refused_when_it_is_triggered(dag: Any, conf: dict[str, Any]) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    (name,) = conf
+    with pytest.raises(ParamValidationError, match=f"Invalid input for param {name}"):
+        triggered(dag, **conf)
 
 
 @every_dag
-def test_a_late_run_and_a_failed_run_are_told_to_the_people_on_call(bag: Any, name: str) -> None:
+def test_every_task_says_what_it_does_and_what_to_do_when_it_fails_and_the_dag_says_it_of_all(
+    bag: Any, name: str
+) -> None:
+    dag = bag.dags[name]
+
+    for task in dag.tasks:
+        does, _, fails = task.doc_md.strip().partition("\n\n- *")
+        assert does.endswith(".")
+        assert fails
+        assert f"#### {task.task_id}\n{task.doc_md}" in dag.doc_md
+
+
+@every_dag
+def test_every_task_links_to_its_window_and_to_what_it_staged_and_map_indexes_have_names(bag: Any, name: str) -> None:
+    for task in stored(bag.dags[name]).tasks:
+        assert set(task.extra_links) == {"O2 archive: the window", "O2 archive: what it staged"}
+        assert not task.is_mapped or task.map_index_template == "{{ task.label }}"
+
+
+@every_dag
+def test_a_late_run_a_failed_run_and_what_a_book_says_are_told_to_the_people_on_call(bag: Any, name: str) -> None:
     dag = bag.dags[name]
     (deadline,) = dag.deadline
 
     assert deadline.interval == timedelta(hours=6)
-    assert "SmtpNotifier" in deadline.callback.path
-    assert deadline.callback.kwargs["to"] == ["oncall@example.com"]
+    assert deadline.callback.path == "o2_connector.operators.notices.LateNotifier"
+    assert deadline.callback.kwargs == {"replay": name == "o2_replay_parked"}
     assert dag.has_on_failure_callback
+    assert dag.get_task("reconcile").has_on_success_callback
+    for task in dag.tasks:
+        assert task.has_on_failure_callback
 
 
 def in_a_process_of_its_own(script: str, *arguments: str, **settings: str) -> Any:
@@ -185,6 +246,8 @@ from airflow.serialization.serialized_objects import DagSerialization
 from o2_connector.operators.map import MappingOperator
 told = {}
 for name, dag in DagBag(sys.argv[1]).dags.items():
+    if name == "o2_preflight":
+        continue  # it decides nothing
     (decides,) = [task for task in dag.tasks if isinstance(task, MappingOperator)]
     rules = decides.rules()
     told[name] = {
@@ -223,6 +286,7 @@ def test_with_a_first_day_no_day_is_left_out_whatever_did_not_run() -> None:
     assert (archive["start"], archive["zone"]) == ("2026-10-31 23:00:00+00:00", "Europe/Berlin")
     assert (archive["catchup"], archive["alerts"]) == (True, [True, True])
     assert (replay["catchup"], replay["zone"], replay["alerts"]) == (False, "Europe/Berlin", [True, True])
+    assert "oncall" not in archive["stored"] + replay["stored"]
 
 
 def test_without_settings_nothing_is_caught_up_and_nobody_told() -> None:
@@ -261,7 +325,7 @@ def test_what_is_set_says_how_both_dags_decide_and_the_catch_all_address_is_not_
         assert "@example" not in dag["stored"]
 
 
-def test_a_setting_that_cannot_be_is_an_import_error_of_both_files_that_names_it() -> None:
+def test_a_setting_that_cannot_be_is_an_import_error_of_every_file_that_names_it() -> None:
     script = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
@@ -270,7 +334,7 @@ print(json.dumps(DagBag(sys.argv[1]).import_errors))
 
     errors = in_a_process_of_its_own(script, str(ROOT / "dags"), O2_DIRECTORY_NUMBERS="yes")
 
-    assert len(errors) == 2
+    assert len(errors) == len(LINES) + 1
     for error in errors.values():
         assert "O2_DIRECTORY_NUMBERS is 'yes': write true or false" in error
 

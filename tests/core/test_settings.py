@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from o2_connector.core.errors import StopError
-from o2_connector.core.settings import Settings, read_settings
+from o2_connector.core.settings import NotifierSetting, Settings, read_settings
 
 DEFAULTS = Settings(
     timezone="Europe/London",
@@ -22,7 +22,9 @@ DEFAULTS = Settings(
     message_limit_mb=35,
     import_tasks=16,
     deadline=timedelta(hours=6),
-    alert_email=None,
+    canary=None,
+    alert_email=(),
+    notifier=None,
 )
 GIVEN = {
     "O2_TIMEZONE": "Europe/Berlin",
@@ -37,7 +39,9 @@ GIVEN = {
     "O2_MESSAGE_LIMIT_MB": "150",
     "O2_IMPORT_TASKS": "48",
     "O2_DEADLINE_HOURS": "1.5",
-    "O2_ALERT_EMAIL": "oncall@example.com,archive@example.com",
+    "O2_CANARY_MAILBOX": " canary@example.com ",
+    "O2_ALERT_EMAIL": "oncall@example.com, archive@example.com",
+    "O2_NOTIFIER": '{"notifier": "chat.Notifier", "text": "{{ text }}", "tries": 3}',
 }
 
 
@@ -66,7 +70,9 @@ def test_every_setting_is_read_from_its_variable() -> None:
         message_limit_mb=150,
         import_tasks=48,
         deadline=timedelta(minutes=90),
-        alert_email="oncall@example.com,archive@example.com",
+        canary="canary@example.com",
+        alert_email=("oncall@example.com", "archive@example.com"),
+        notifier=NotifierSetting(path="chat.Notifier", arguments={"text": "{{ text }}", "tries": 3}),
     )
 
 
@@ -110,13 +116,34 @@ def test_what_cannot_be_a_setting_is_refused_by_the_name_of_its_variable(name: s
         read(**{name: text})
 
 
-def test_a_notice_goes_to_each_of_several_people() -> None:
-    settings = read(O2_ALERT_EMAIL="oncall@example.com, archive@example.com")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "airflow.providers.slack.notifications.slack.SlackNotifier",
+        '["chat.Notifier"]',
+        '{"text": "{{ text }}"}',
+        '{"notifier": 7}',
+        '{"notifier": "Notifier"}',
+        '{"notifier": "chat.Notifier()"}',
+        '{"notifier": "chat..Notifier"}',
+        '{"notifier": "chat.Notifier", "token": "secret"',
+    ],
+)
+def test_a_notifier_that_is_no_class_with_arguments_is_refused_and_what_it_holds_is_not_said(text: str) -> None:
+    with pytest.raises(StopError, match=r"^O2_NOTIFIER is ") as raised:
+        read(O2_NOTIFIER=text)
 
-    notice = settings.notice("subject", "text")
+    assert "secret" not in str(raised.value)
 
-    assert notice == {
-        "to": ["oncall@example.com", "archive@example.com"],
-        "subject": "subject",
-        "html_content": "text",
-    }
+
+@pytest.mark.parametrize(
+    ("environ", "tells"),
+    [
+        ({}, False),
+        ({"O2_ALERT_EMAIL": " , "}, False),
+        ({"O2_ALERT_EMAIL": "oncall@example.com"}, True),
+        ({"O2_NOTIFIER": '{"notifier": "chat.Notifier"}'}, True),
+    ],
+)
+def test_somebody_is_told_when_there_is_a_way(environ: dict[str, str], tells: bool) -> None:
+    assert read(**environ).tells is tells

@@ -30,6 +30,7 @@ from o2_connector.hooks.staging import StagingHook
 from sandbox.graph.limits import Limits
 from tests.engine.books import stage
 from tests.engine.conftest import SETTLE, Site, text_of
+from tests.statsd import statsd
 
 CREATES = r"/mailFolders/[^/]+/messages$"
 BIG = bytes(range(256)) * 10_000  # 2.56 MB: two do not fit into one request
@@ -690,23 +691,26 @@ def test_a_task_that_is_told_to_end_keeps_the_receipts_of_what_arrived(
 def test_progress_is_told_in_the_log_and_as_metrics(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[tuple[str, Any, Any]] = []
     caplog.set_level(logging.INFO, "airflow.task")
     monkeypatch.setattr("o2_connector.engine.progress.EVERY_SECONDS", 0.1)
-    monkeypatch.setattr("airflow.sdk.observability.stats.incr", lambda *a, **k: told.append((*a, k.get("tags"))))
-    monkeypatch.setattr("airflow.sdk.observability.stats.gauge", lambda *a, **k: told.append((*a, k.get("tags"))))
     monkeypatch.setattr(site.tenant, "latency", 0.05)
     box, *_ = boxes = site.boxes(3)
     site.tenant.faults.add("status", path=f"{box}.*{CREATES}", times=2, status=429, retry_after="0.3")
+    site.tenant.faults.add("status", path="/attachments$", times=1, status=429, retry_after="0.3")
 
-    site.deliver(stage(site.staging, every(40, boxes)))
+    with statsd(monkeypatch) as sink:
+        site.deliver(stage(site.staging, every(40, boxes), attachments={1: [BIG, BIG]}))
+        told = sink.told()
 
     lines = [line for line in caplog.messages if "deliveries done" in line]
     assert len(lines) > 3
     assert "120 of 120 deliveries done" in lines[-1]
-    imported = [value for name, value, tags in told if name.endswith(".deliveries") and tags == {"outcome": "imported"}]
-    refused = [value for name, value, _ in told if name.endswith(".refused")]
-    assert (sum(imported), sum(refused)) == (120, 2)
+    imported = [each.value for each in told if each.name == "o2_archive.import.deliveries,outcome=imported"]
+    refused = [each.value for each in told if each.name == "o2_archive.import.refused"]
+    assert (sum(imported), sum(refused)) == (120, 3)
+    rates = [each.value for each in told if each.name == "o2_archive.import.per_second,shard=00-63"]
+    assert max(rates) > 0
+    assert rates[-1] == 0
 
 
 # Graph's limits

@@ -246,7 +246,7 @@ def report_csv(report: Report, zone: ZoneInfo) -> bytes:
     text = io.StringIO(newline="")
     lines = csv.writer(text)
     for part in (_book(report, zone), _changes(report.changes), _coverage(report.coverage), _details(report)):
-        lines.writerows([_cell(value) for value in row] for row in part)
+        lines.writerows([csv_cell(value) for value in row] for row in part)
     return text.getvalue().encode("utf-8-sig")
 
 
@@ -429,11 +429,12 @@ def _details(report: Report) -> Iterator[_Row]:
         yield (
             *(each.item_id, each.mailbox, each.outcome, each.cause, each.place, each.rule),
             *((f"{since:%Y-%m-%d %H:%M:%S}", report.days(since)) if since else (None, None)),
-            _remedy(each),
+            remedy_of(each),
         )
 
 
-def _remedy(each: Detail) -> str:
+def remedy_of(each: Detail) -> str:
+    """Return what an operator can do about an item."""
     if each.outcome == "rejected":
         return _REJECTED
     said = remedy(each.cause) or REMEDIES.get(each.cause, "")
@@ -442,7 +443,8 @@ def _remedy(each: Detail) -> str:
     return said
 
 
-def _cell(value: str | int | None) -> str | int:
+def csv_cell(value: str | int | None) -> str | int:
+    """Return a value as a spreadsheet takes it for what it is."""
     # A spreadsheet runs what begins like a formula (OWASP, CSV injection); ids, files' names and codes are not ours.
     if isinstance(value, str) and value[:1] in tuple("=+-@\t\r\n"):
         return f"'{value}"

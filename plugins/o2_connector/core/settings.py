@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import phonenumbers
 
 from o2_connector.core.conversion_profile import LARGEST_MEGABYTES, MESSAGE_CLASS, MESSAGE_MEGABYTES
@@ -16,12 +17,26 @@ from o2_connector.core.layout import BUCKETS, IMPORT_TASKS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NotifierSetting:
+    """Name one of Airflow's notifiers.
+
+    :param path: dotted, of its class.
+    :param arguments: its keyword arguments, in which ``{{ subject }}`` and ``{{ text }}`` stand for a notice's.
+    """
+
+    path: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """Hold how an organisation archives; README explains each variable.
 
     :param timezone: IANA name of the zone whose midnight begins a day.
     :param first_day: the first day to archive, like ``2026-11-01``, where there is one.
-    :param alert_email: who is told of what goes wrong, where anybody is.
+    :param canary: address of the mailbox that a preflight tries, where there is one.
+    :param alert_email: who is told by e-mail what an operator should know.
+    :param notifier: by what else it is told, where by anything.
     """
 
     timezone: str
@@ -36,7 +51,14 @@ class Settings:
     message_limit_mb: int
     import_tasks: int
     deadline: timedelta
-    alert_email: str | None
+    canary: str | None
+    alert_email: tuple[str, ...]
+    notifier: NotifierSetting | None
+
+    @property
+    def tells(self) -> bool:
+        """Tell whether anybody is to be told anything."""
+        return bool(self.alert_email or self.notifier)
 
     @property
     def mapping(self) -> dict[str, Any]:
@@ -50,11 +72,6 @@ class Settings:
             "catch_all": self.catch_all,
             "tasks": self.import_tasks,
         }
-
-    def notice(self, subject: str, text: str) -> dict[str, Any]:
-        """Return what an e-mail to the people on call says. It names the run; there is nothing personal in it."""
-        to = [each.strip() for each in (self.alert_email or "").split(",")]
-        return {"to": to, "subject": subject, "html_content": text}
 
 
 def read_settings(environ: Mapping[str, str], mappings: str) -> Settings:
@@ -76,7 +93,9 @@ def read_settings(environ: Mapping[str, str], mappings: str) -> Settings:
         message_limit_mb=_whole(environ, "O2_MESSAGE_LIMIT_MB", MESSAGE_MEGABYTES, 1, LARGEST_MEGABYTES),
         import_tasks=_whole(environ, "O2_IMPORT_TASKS", IMPORT_TASKS, 1, BUCKETS),
         deadline=timedelta(hours=_number(environ, "O2_DEADLINE_HOURS", 6)),
-        alert_email=environ.get("O2_ALERT_EMAIL") or None,
+        canary=environ.get("O2_CANARY_MAILBOX", "").strip() or None,
+        alert_email=tuple(filter(None, (each.strip() for each in environ.get("O2_ALERT_EMAIL", "").split(",")))),
+        notifier=_notifier(environ),
     )
 
 
@@ -128,3 +147,20 @@ def _switch(environ: Mapping[str, str], name: str) -> bool:
     if text not in {"true", "false"}:
         raise StopError(f"{name} is {text!r}: write true or false")
     return text == "true"
+
+
+def _notifier(environ: Mapping[str, str]) -> NotifierSetting | None:
+    text = environ.get("O2_NOTIFIER", "").strip()
+    if not text:
+        return None
+    # What it holds is not said: it may have a secret in it.
+    try:
+        arguments = msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError:
+        raise StopError(
+            'O2_NOTIFIER is no JSON object: write one like {"notifier": "a.module.AClass", "text": "{{ text }}"}'
+        ) from None
+    path = arguments.pop("notifier", None)
+    if not isinstance(path, str) or not all(part.isidentifier() for part in path.split(".")) or "." not in path:
+        raise StopError('O2_NOTIFIER is without a class: name it by its dotted path, {"notifier": "a.module.AClass"}')
+    return NotifierSetting(path=path, arguments=arguments)

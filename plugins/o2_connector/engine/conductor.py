@@ -26,7 +26,7 @@ from o2_connector.engine.messages import Messages
 from o2_connector.engine.ownership import Ownership
 from o2_connector.engine.paces import Paces
 from o2_connector.engine.progress import Progress
-from o2_connector.engine.senders import BATCHES, LARGE, Answered, Event, Intended, Made, Senders, Unsent
+from o2_connector.engine.senders import BATCHES, LARGE, Answered, Event, Intended, Made, Refused, Senders, Unsent
 from o2_connector.engine.worklist import Todo, Worklist
 from o2_connector.hooks.graph_requests import BATCH_LIMIT, Answer, GraphRequests
 from o2_connector.hooks.transport import backoff
@@ -396,6 +396,8 @@ class Conductor:
                     lane.awaiting -= 1
                     lane.make_ready(task)
                     self._place(lane)
+            case Refused():
+                self._progress.refused += 1
             case Made():
                 self._at_large.discard(event.job.lane)
                 event.job.lane.under_way -= 1

@@ -58,7 +58,8 @@ def import_shard(
         ownership = stack.enter_context(owned(staging, range(shard.first, shard.last + 1), paces, rhythm=rhythm))
         # Read again: whoever owned a mailbox until now may have delivered some of these.
         book = stack.enter_context(worklist(staging, shard))
-        progress = Progress(book.open + book.doubtful, time.monotonic)
+        progress = Progress(book.open + book.doubtful, time.monotonic, shard=f"{shard.first:02d}-{shard.last:02d}")
+        stack.callback(progress.tell, 0, last=True)  # also when it is stopped
         counts = _receive_settled(staging, shard, book)
         conductor = Conductor(
             graph=graph,
@@ -73,7 +74,6 @@ def import_shard(
         with Journal(staging, shard.deliveries.name, on_intended=conductor.intended) as journal:
             conductor.run(journal)
             journal.flush()
-        progress.tell(0, last=True)
     if conductor.pending:
         raise RetryError(
             f"{len(conductor.pending)} mailboxes or deliveries must wait; the first: {conductor.pending[0]}",

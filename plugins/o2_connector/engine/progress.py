@@ -20,17 +20,20 @@ class Progress:
     """Count what becomes of a shard's deliveries, and tell every few seconds.
 
     Metrics: the counters ``o2_archive.import.deliveries`` (tagged with the outcome) and ``o2_archive.import.refused``
-    (Graph's 429), and the gauges ``o2_archive.import.waiting`` (mailboxes) and ``o2_archive.import.per_second``.
+    (Graph's 429), and the gauges ``o2_archive.import.waiting`` (mailboxes) and ``o2_archive.import.per_second``. These
+    have the shard as their tag, for a day's imports work side by side, and are 0 when the import is over.
 
     :param total: deliveries that were open when the import began.
     :param clock: counts seconds, from any start.
+    :param shard: which buckets' mailboxes these are for.
     """
 
-    def __init__(self, total: int, clock: Callable[[], float]) -> None:
+    def __init__(self, total: int, clock: Callable[[], float], *, shard: str) -> None:
         self.counts: Counter[Outcome] = Counter()
         self.refused = 0
         self._total = total
         self._clock = clock
+        self._tags = {"shard": shard}
         self._told: Counter[Outcome] = Counter()
         self._refused_told = 0
         self._marks = deque([(clock(), 0)], maxlen=_OVER + 1)
@@ -59,8 +62,8 @@ class Progress:
             stats.incr("o2_archive.import.deliveries", count, tags={"outcome": outcome.replace(" ", "_")})
         if self.refused > self._refused_told:
             stats.incr("o2_archive.import.refused", self.refused - self._refused_told)
-        stats.gauge("o2_archive.import.waiting", waiting)
-        stats.gauge("o2_archive.import.per_second", rate)
+        stats.gauge("o2_archive.import.waiting", 0 if last else waiting, tags=self._tags)
+        stats.gauge("o2_archive.import.per_second", 0 if last else rate, tags=self._tags)
         self._told, self._refused_told = self.counts.copy(), self.refused
 
 

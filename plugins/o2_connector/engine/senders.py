@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from types import TracebackType
 from typing import TypeAlias
 
@@ -63,13 +64,18 @@ class Made:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Refused:
+    """Report that Graph refused a request of a message that is made request by request, for the time being."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Intended:
     """Report deliveries whose intent is durable."""
 
     numbers: Sequence[int]
 
 
-Event: TypeAlias = Answered | Unsent | Made | Intended
+Event: TypeAlias = Answered | Unsent | Made | Refused | Intended
 
 
 class Senders:
@@ -175,6 +181,8 @@ class Senders:
 
     def _heed(self, mailbox: str, answer: Answer) -> None:
         """Let nobody ask a mailbox before Graph wants it asked again."""
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            self._report(Refused())
         if not answer.ok and answer.retry_after:
             self._paces.hold(mailbox, answer.retry_after)
 

@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
-from o2_connector.core.conversion import (
-    PARTICIPANTS_HEAD,
-    Missing,
-    Reject,
-    convert_batch,
-    index_row,
-    packed_message,
-    participant_rows,
-)
 from o2_connector.core.conversion_profile import MESSAGE_CLASS, MESSAGE_MEGABYTES, Profile
-from o2_connector.core.eml import eml_chunks
-from o2_connector.core.errors import IntegrityError
-from o2_connector.core.facts import CONVERTER_VERSION
-from o2_connector.core.items import File
-from o2_connector.core.layout import attachment_object, converted_stem
-from o2_connector.core.manifest import (
-    ConvertedBatch,
-    ConvertedGroup,
-    StagedBatch,
-    StagedGroup,
-    from_xcom,
-    to_xcom,
-)
-from o2_connector.core.outcomes import Cause
-from o2_connector.core.parts import Part
-from o2_connector.core.window import Window
+from o2_connector.core.manifest import ConvertedGroup, StagedGroup, from_xcom, to_xcom
+from o2_connector.core.trail import Trail, batches_label, convert_trail
+from o2_connector.engine.conversion import convert
 from o2_connector.hooks.staging import StagingHook
+from o2_connector.operators.run import ArchiveOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-PIECE = 1 << 16  # bytes of an attachment that are read at a time
 
-
-class ConvertOperator(BaseOperator):
+class ConvertOperator(ArchiveOperator):
     """Convert the batches of one group.
 
     Returns a :class:`ConvertedGroup`. A record that breaks the contract becomes a reject with its item id or line and
@@ -71,6 +45,16 @@ class ConvertOperator(BaseOperator):
         self.region = region
         self.message_class = message_class
         self.message_megabytes = message_megabytes
+        self.done: ConvertedGroup | None = None
+
+    @property
+    def label(self) -> str:
+        """Return the map index's name."""
+        return batches_label(from_xcom(self.group, StagedGroup).batches)
+
+    def trail(self) -> Trail:
+        """Say that batches are converted."""
+        return convert_trail(from_xcom(self.group, StagedGroup), self.done)
 
     def execute(self, context: Context) -> Any:
         """Convert batch by batch."""
@@ -85,67 +69,5 @@ class ConvertOperator(BaseOperator):
             sum(batch.converted for batch in batches),
             sum(batch.rejected for batch in batches),
         )
-        return to_xcom(ConvertedGroup(window=group.window, batches=batches))
-
-
-def convert(staging: StagingHook, window: Window, batch: StagedBatch, profile: Profile) -> ConvertedBatch:
-    """Convert one batch: EMLs, index, Graph messages and participants, all streamed."""
-    stem = converted_stem(window, batch.batch_id)
-    rejects: list[Reject] = []
-    count = 0
-
-    def open_part(part: Part) -> Iterator[bytes]:
-        with staging.reader(attachment_object(part.sha256, part.size)) as octets:
-            while chunk := octets.read(PIECE):
-                yield chunk
-
-    with (
-        staging.reader(batch.raw) as lines,
-        staging.writer(stem, ".eml") as emls,
-        staging.writer(f"{stem}index.", ".jsonl") as index,
-        staging.writer(f"{stem}messages.", ".jsonl") as messages,
-        staging.writer(f"{stem}participants.", ".csv") as participants,
-    ):
-        participants.write(PARTICIPANTS_HEAD)
-        missing = _missing(staging, batch)
-        for each in convert_batch(lines, batch_id=batch.batch_id, profile=profile, missing=missing):
-            if isinstance(each, Reject):
-                rejects.append(each)
-                continue
-            eml_at, message_at = emls.tell(), messages.tell()
-            digest = hashlib.sha256()
-            try:
-                for chunk in eml_chunks(each.rendering, open_part):
-                    emls.write(chunk)
-                    digest.update(chunk)
-            except IntegrityError as error:  # an attachment in staging is not what it was
-                raise IntegrityError(f"batch {batch.batch_id}, item {each.captured.item.item_id}: {error}") from error
-            messages.write(packed_message(each.rendering))
-            row = index_row(
-                each,
-                eml=(eml_at, emls.tell() - eml_at),
-                eml_sha256=digest.hexdigest(),
-                message=(message_at, messages.tell() - message_at),
-            )
-            index.write(row)
-            participants.write(participant_rows(count, each.captured.item))
-            count += 1
-    return ConvertedBatch(
-        batch_id=batch.batch_id,
-        raw=batch.raw,
-        missing=batch.missing,
-        converter=CONVERTER_VERSION,
-        profile=profile,
-        items=batch.items,
-        converted=count,
-        rejected=len(rejects),
-        emls=emls.staged,
-        index=index.staged,
-        messages=messages.staged,
-        participants=participants.staged,
-        rejects=staging.write_lines(f"{stem}rejects.", rejects) if rejects else None,
-    )
-
-
-def _missing(staging: StagingHook, batch: StagedBatch) -> dict[File, Cause]:
-    return {each.file: each.cause for each in staging.read_lines(batch.missing, Missing)} if batch.missing else {}
+        self.done = ConvertedGroup(window=group.window, batches=batches)
+        return to_xcom(self.done)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from airflow.sdk import BaseOperator
+from airflow.sdk.log import mask_secret
 
 from o2_connector.core.layout import BUCKETS, IMPORT_TASKS
-from o2_connector.core.manifest import ConvertedGroup, from_xcom, to_xcom
+from o2_connector.core.manifest import ConvertedGroup, Decision, from_xcom, to_xcom
+from o2_connector.core.trail import Trail, map_trail
 from o2_connector.hooks.staging import StagingHook
+from o2_connector.operators.run import ArchiveOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from o2_connector.engine.rules import MappingRules
 
 
-class MappingOperator(BaseOperator):
+class MappingOperator(ArchiveOperator):
     """Be the base of the operators that decide: hold by what rules, and over how many tasks.
 
     :param mappings: folder whose CSV files are, together, the mapping. (templated)
@@ -55,7 +57,10 @@ class MappingOperator(BaseOperator):
         self.directory_hours = directory_hours
         self.directory_numbers = directory_numbers
         self.catch_all = catch_all
+        if catch_all:
+            mask_secret(catch_all)  # OpenLineage can be set to tell every attribute of an operator
         self.tasks = tasks
+        self.done: Decision | None = None
 
     def rules(self) -> MappingRules:
         """Return the rules by which mailboxes are found."""
@@ -88,6 +93,10 @@ class MapMailboxesOperator(MappingOperator):
         self.groups = groups
         self.silent_days = silent_days
 
+    def trail(self) -> Trail:
+        """Say that deliveries are decided on."""
+        return map_trail([from_xcom(group, ConvertedGroup) for group in self.groups], self.done)
+
     def execute(self, context: Context) -> Any:
         """Read, ask the directory, decide, share out."""
         from o2_connector.engine.mapping_step import Asked, map_window
@@ -101,7 +110,9 @@ class MapMailboxesOperator(MappingOperator):
             tasks=self.tasks,
             dry_run=bool(context["params"].get("dry_run")),
         )
-        decision = map_window(staging, self.rules(), groups[0].window, batches, asked, silent_days=self.silent_days)
+        decision = self.done = map_window(
+            staging, self.rules(), groups[0].window, batches, asked, silent_days=self.silent_days
+        )
         self.log.info(
             "%d items: %d deliveries to %d mailboxes in %d shards, %d items parked, %d waiting; %d of %d mapping rows",
             decision.items,

@@ -3,45 +3,95 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
-import msgspec
-from airflow.sdk import BaseOperator
-
-from o2_connector.core.conversion import Reject
 from o2_connector.core.errors import IntegrityError, StopError
 from o2_connector.core.layout import REPLAYS, WINDOWS, run_stem
 from o2_connector.core.manifest import (
-    ConvertedBatch,
     ConvertedGroup,
     Decision,
     Frozen,
     ReportManifest,
-    StagedBatch,
     StagedGroup,
     StagedObject,
     from_xcom,
     to_xcom,
 )
 from o2_connector.core.outcomes import Outcome
-from o2_connector.core.report import Changes, Counts, Coverage, Detail, Report, lines_of, report_csv, report_json
-from o2_connector.engine.book import Book, add_up, settled
+from o2_connector.core.report import Report, lines_of, report_csv, report_json
+from o2_connector.core.trail import Trail, reconcile_trail
+from o2_connector.engine.book import add_up, settled
 from o2_connector.engine.chain import Closed, close, staged_names
+from o2_connector.engine.metrics import tell_age, tell_book
 from o2_connector.engine.park import leave
+from o2_connector.engine.report import window_report
 from o2_connector.hooks.staging import StagingHook
+from o2_connector.operators.run import ArchiveOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 T = TypeVar("T")
-Row = TypeVar("Row", bound=msgspec.Struct)
 
 
-class ReconcileOperator(BaseOperator):
+class BookOperator(ArchiveOperator):
+    """Be the base of the operators that close a run's book.
+
+    :param timezone: IANA name of the zone whose days are archived.
+    :param first_day: the first day that is to be archived, where one is set.
+    """
+
+    def __init__(self, *, timezone: str, first_day: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.timezone = timezone
+        self.first_day = first_day
+        self.done: ReportManifest | None = None
+
+    def trail(self) -> Trail:
+        """Say that the book is written."""
+        return reconcile_trail(self.done)
+
+    def close_book(self, staging: StagingHook, report: Report, sealed: Iterable[str], context: Context) -> None:
+        """Write the report, add it to the chain, say it; fail the run when it is not as it should be.
+
+        :param sealed: the names of what it goes by, besides what lies in its run's folder.
+        """
+        zone = ZoneInfo(self.timezone)
+        stem = run_stem(report.window, report.run_id, REPLAYS if report.replay else WINDOWS)
+        closed = Closed(
+            report=report,
+            started_at=context["dag_run"].start_date or report.completed_at,
+            json=_write(staging, f"{stem}report.", ".json", report_json(report)),
+            csv=_write(staging, f"{stem}report.", ".csv", report_csv(report, zone)),
+        )
+        self.done = ReportManifest(
+            window=report.window,
+            report=closed.json,
+            log=closed.csv,
+            link=close(staging, closed, sealed),
+            counts={**asdict(report.counts), "waiting": report.waiting, "balanced": report.balanced},
+        )
+        # Before the verdict: a run that fails here has a report like any other.
+        context["ti"].xcom_push(key="return_value", value=to_xcom(self.done))
+        for line in lines_of(report, zone):
+            self.log.info("%s", line)
+        self.log.info("Report: %s", staging.url(self.done.log.name))
+        self.log.info("Chain: %s", self.done.link.name)
+        tell_book(report)
+        if not report.replay:
+            self.tell_age(staging)
+        _judge(report)
+
+    def tell_age(self, staging: StagingHook) -> None:
+        """Tell how old the oldest day is that is not archived."""
+        tell_age(staging, zone=ZoneInfo(self.timezone), first_day=self.first_day, now=datetime.now(UTC))
+
+
+class ReconcileOperator(BookOperator):
     """Write the report of the window; fail when the book does not balance or anything failed.
 
     Returns a :class:`ReportManifest`. Runs whatever became of the tasks before it, so it takes what they left in XCom
@@ -51,18 +101,14 @@ class ReconcileOperator(BaseOperator):
     :param stage: id of the task that left a :class:`StagedGroup` for each map index.
     :param convert: id of the task that left a :class:`ConvertedGroup` for each map index.
     :param map_mailboxes: id of the task that left a :class:`Decision`.
-    :param timezone: IANA name of the zone whose days are archived.
     """
 
-    def __init__(
-        self, *, extract: str, stage: str, convert: str, map_mailboxes: str, timezone: str, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, extract: str, stage: str, convert: str, map_mailboxes: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.extract = extract
         self.stage = stage
         self.convert = convert
         self.map_mailboxes = map_mailboxes
-        self.timezone = timezone
 
     def execute(self, context: Context) -> None:
         """Count, write, judge."""
@@ -75,7 +121,7 @@ class ReconcileOperator(BaseOperator):
         book = add_up(staging, decision)
         staged = [batch for group in _left_by_each(ti, self.stage, StagedGroup) for batch in group.batches]
         converted = [batch for group in _left_by_each(ti, self.convert, ConvertedGroup) for batch in group.batches]
-        report = _report(
+        report = window_report(
             staging,
             frozen,
             staged=staged,
@@ -84,41 +130,12 @@ class ReconcileOperator(BaseOperator):
             book=book,
             run_id=context["run_id"],
             dry_run=bool(context["params"].get("dry_run")),
+            at=datetime.now(UTC),
         )
         if decision and not report.dry_run:
             leave(staging, settled(staging, decision, book))
         sealed = staged_names(frozen.export, staged, converted, decision)
-        finish(staging, report, sealed, ZoneInfo(self.timezone), context, self.log)
-
-
-def finish(
-    staging: StagingHook, report: Report, sealed: Iterable[str], zone: ZoneInfo, context: Context, log: Any
-) -> None:
-    """Close the book: write the report, add it to the chain, say it; fail the run when it is not as it should be.
-
-    :param sealed: the names of what it goes by, besides what lies in its run's folder.
-    """
-    stem = run_stem(report.window, report.run_id, REPLAYS if report.replay else WINDOWS)
-    closed = Closed(
-        report=report,
-        started_at=context["dag_run"].start_date or report.completed_at,
-        json=_write(staging, f"{stem}report.", ".json", report_json(report)),
-        csv=_write(staging, f"{stem}report.", ".csv", report_csv(report, zone)),
-    )
-    manifest = ReportManifest(
-        window=report.window,
-        report=closed.json,
-        log=closed.csv,
-        link=close(staging, closed, sealed),
-        counts={**asdict(report.counts), "waiting": report.waiting, "balanced": report.balanced},
-    )
-    # Before the verdict: a run that fails here has a report like any other.
-    context["ti"].xcom_push(key="return_value", value=to_xcom(manifest))
-    for line in lines_of(report, zone):
-        log.info("%s", line)
-    log.info("Report: %s", staging.url(manifest.log.name))
-    log.info("Chain: %s", manifest.link.name)
-    _judge(report)
+        self.close_book(staging, report, sealed, context)
 
 
 def _left_by(ti: Any, task_id: str, key: str, kind: type[T]) -> T | None:
@@ -147,72 +164,6 @@ def _judge(report: Report) -> None:
             f"{report.counts.failed} deliveries failed ({summed}). The report names them: mend the causes, {again};"
             " what is delivered already is left alone."
         )
-
-
-def _report(
-    staging: StagingHook,
-    frozen: Frozen,
-    *,
-    staged: Sequence[StagedBatch],
-    converted: Sequence[ConvertedBatch],
-    decision: Decision | None,
-    book: Book,
-    run_id: str,
-    dry_run: bool,
-) -> Report:
-    counts = Counts(
-        available_from_source=frozen.items,
-        staged=sum(batch.items for batch in staged),
-        converted=sum(batch.converted for batch in converted),
-        rejected=sum(batch.rejected for batch in converted),
-        decided=decision.items if decision else 0,
-        parked=decision.items_parked if decision else 0,
-        items_with_deliveries=book.items,
-        available_for_import=book.available,
-        **book.counts,
-    )
-    return Report(
-        window=frozen.window,
-        run_id=run_id,
-        completed_at=datetime.now(UTC),
-        dry_run=dry_run,
-        counts=counts,
-        details=(
-            *_rejects(staging, [batch.rejects for batch in converted]),
-            *(staging.read_lines(decision.details, Detail) if decision else ()),
-            *book.details,
-        ),
-        batch_faults=tuple(_batch_faults(staged, converted)),
-        mapping_sha256=decision.mapping.sha256 if decision else None,
-        waiting=decision.items_waiting if decision else 0,
-        rules=book.rules,
-        coverage=_only(staging, decision.coverage if decision else None, Coverage),
-        changes=_only(staging, decision.changes if decision else None, Changes),
-    )
-
-
-def _only(staging: StagingHook, staged: StagedObject | None, kind: type[Row]) -> Row | None:
-    return next(staging.read_lines(staged, kind), None) if staged else None
-
-
-def _rejects(staging: StagingHook, objects: Sequence[StagedObject | None]) -> Iterator[Detail]:
-    for each in filter(None, objects):
-        for reject in staging.read_lines(each, Reject):
-            yield Detail(
-                item_id=reject.item_id,
-                outcome="rejected",
-                cause=reject.fault,
-                place=f"{reject.batch_id}:{reject.line}",
-            )
-
-
-def _batch_faults(staged: Sequence[StagedBatch], converted: Sequence[ConvertedBatch]) -> Iterator[str]:
-    for batch in staged:
-        if batch.items != batch.promised:
-            yield f"batch {batch.batch_id}: {batch.promised} items promised, {batch.items} there"
-    for each in converted:
-        if each.items != each.converted + each.rejected:
-            yield f"batch {each.batch_id}: {each.items} items, {each.converted + each.rejected} converted and rejected"
 
 
 def _write(staging: StagingHook, stem: str, suffix: str, content: bytes) -> StagedObject:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
-
-from airflow.sdk import BaseOperator
 
 from o2_connector.core.errors import StopError
 from o2_connector.core.manifest import Decision, from_xcom, to_xcom
-from o2_connector.core.report import Counts, Detail, Report
+from o2_connector.core.trail import Trail, replay_trail
 from o2_connector.engine.book import add_up, settled
+from o2_connector.engine.metrics import tell_park
 from o2_connector.engine.park import leave
+from o2_connector.engine.report import replay_report
 from o2_connector.hooks.staging import StagingHook
 from o2_connector.operators.map import MappingOperator
-from o2_connector.operators.reconcile import finish
+from o2_connector.operators.reconcile import BookOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -28,6 +27,10 @@ class FindParkedOperator(MappingOperator):
     ``decision`` when anything waits.
     """
 
+    def trail(self) -> Trail:
+        """Say that deliveries of parked items are decided on."""
+        return replay_trail(self.done)
+
     def execute(self, context: Context) -> Any:
         """Read what waits, decide, share out."""
         from o2_connector.engine.mapping_step import Asked
@@ -39,7 +42,7 @@ class FindParkedOperator(MappingOperator):
             tasks=self.tasks,
             dry_run=bool(context["params"].get("dry_run")),
         )
-        decision = replay_parked(StagingHook(), self.rules(), asked)
+        self.done = decision = replay_parked(StagingHook(), self.rules(), asked)
         if decision is None:
             self.log.info("Nothing waits for a mailbox")
             return []
@@ -55,55 +58,34 @@ class FindParkedOperator(MappingOperator):
         return to_xcom(decision.shards)
 
 
-class ReconcileReplayOperator(BaseOperator):
+class ReconcileReplayOperator(BookOperator):
     """Write the report of a replay; let what was delivered leave the park; fail when the book does not balance.
 
     Returns a :class:`ReportManifest`, or nothing when nothing waited.
 
     :param find_parked: id of the task that left a :class:`Decision`.
-    :param timezone: IANA name of the zone whose days are archived.
     """
 
-    def __init__(self, *, find_parked: str, timezone: str, **kwargs: Any) -> None:
+    def __init__(self, *, find_parked: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.find_parked = find_parked
-        self.timezone = timezone
 
     def execute(self, context: Context) -> None:
         """Count, write, judge."""
         ti: Any = context["ti"]
+        staging = StagingHook()
+        self.tell_age(staging)  # also while nothing is archived, so that it goes on rising
         if ti.xcom_pull(task_ids=self.find_parked, map_indexes=None) is None:
             raise StopError(f"There is no book: {self.find_parked} did not finish. Its log says why; mend that.")
         left = ti.xcom_pull(task_ids=self.find_parked, key="decision", map_indexes=None)
         if left is None:
             self.log.info("Nothing waited for a mailbox: there is no book")
+            tell_park(0, 0, timedelta())
             return
         decision = from_xcom(left, Decision)
-        staging = StagingHook()
         dry_run = bool(context["params"].get("dry_run"))
         book = add_up(staging, decision)
-        report = Report(
-            window=decision.window,
-            run_id=context["run_id"],
-            completed_at=datetime.now(UTC),
-            dry_run=dry_run,
-            counts=Counts(
-                available_from_source=decision.items,
-                staged=decision.items,
-                converted=decision.items,
-                decided=decision.items,
-                parked=decision.items_parked,
-                unserved=decision.items_unserved,
-                items_with_deliveries=book.items,
-                available_for_import=book.available,
-                **book.counts,
-            ),
-            details=(*book.details, *staging.read_lines(decision.details, Detail)),
-            mapping_sha256=decision.mapping.sha256,
-            waiting=decision.items_waiting,
-            rules=book.rules,
-            replay=True,
-        )
+        report = replay_report(staging, decision, book, run_id=context["run_id"], dry_run=dry_run, at=datetime.now(UTC))
         if not dry_run:
             self.log.info("%d items wait no longer", leave(staging, settled(staging, decision, book)))
-        finish(staging, report, [decision.mapping.name], ZoneInfo(self.timezone), context, self.log)
+        self.close_book(staging, report, [decision.mapping.name], context)

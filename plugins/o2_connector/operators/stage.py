@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from o2_connector.core.conversion import Missing
 from o2_connector.core.errors import ItemError
 from o2_connector.core.items import Attachment, File, parse_item
@@ -16,9 +14,11 @@ from o2_connector.core.layout import attachment_object, attachment_stem, raw_ste
 from o2_connector.core.manifest import ExportGroup, StagedBatch, StagedGroup, StagedObject, from_xcom, to_xcom
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.source import AlteredError, Batch
+from o2_connector.core.trail import Trail, batches_label, stage_trail
 from o2_connector.hooks.staging import StagingHook
 from o2_connector.hooks.telemessage import TeleMessageHook
 from o2_connector.hooks.transport import backoff
+from o2_connector.operators.run import ArchiveOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -27,7 +27,7 @@ DOWNLOADS = 4  # attachments at a time
 TRIES = 3  # for bytes that are not those of their digest
 
 
-class StageToBlobOperator(BaseOperator):
+class StageToBlobOperator(ArchiveOperator):
     """Stage the batches of one group.
 
     Returns a :class:`StagedGroup`. What is staged already is not copied again. An attachment that cannot be had is
@@ -41,6 +41,17 @@ class StageToBlobOperator(BaseOperator):
     def __init__(self, *, group: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.group = group
+        self.done: StagedGroup | None = None
+        self.attachments: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Return the map index's name."""
+        return batches_label(from_xcom(self.group, ExportGroup).batches)
+
+    def trail(self) -> Trail:
+        """Say that batches and their attachments are copied."""
+        return stage_trail(from_xcom(self.group, ExportGroup), self.done, self.attachments)
 
     def execute(self, context: Context) -> Any:
         """Copy batch by batch."""
@@ -64,7 +75,8 @@ class StageToBlobOperator(BaseOperator):
                 )
             )
         self.log.info("Staged %d batches; %d attachments, %d of them missing", len(batches), named, absent)
-        return to_xcom(StagedGroup(window=group.window, batches=tuple(batches)))
+        self.done, self.attachments = StagedGroup(window=group.window, batches=tuple(batches)), named - absent
+        return to_xcom(self.done)
 
     def _stage_batch(
         self, source: TeleMessageHook, staging: StagingHook, group: ExportGroup, batch: Batch
