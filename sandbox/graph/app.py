@@ -195,7 +195,8 @@ class GraphApp:
         ):
             # corso: "Sometimes graph returns a 404 when we try to post the attachment"
             raise Refused(404, "ErrorItemNotFound", "The specified object was not found in the store.")
-        return outlook.serve(self.tenant, self.tenant.open_mailbox(parts[1]), call)
+        mailbox = self.tenant.open_mailbox(parts[1])
+        return outlook.serve(self.tenant, mailbox, call._replace(roles=call.roles | self.tenant.exchange_roles))
 
     async def _upload(self, scope: Scope, receive: Receive, headers: dict[str, str], path: str, key: str) -> Answer:
         tenant = self.tenant

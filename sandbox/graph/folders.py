@@ -77,14 +77,19 @@ def one_folder(mailbox: Mailbox, call: Call, folder: Folder) -> Answer:
         folder.name = given.displayName
         query = mail_query("")
     elif call.method == "DELETE":
-        if folder.well_known:
-            raise Refused(403, "ErrorDeleteDistinguishedFolder", "Distinguished folders cannot be deleted.")
-        mailbox.remove_folder(folder)
-        return Answer(204)
+        return remove_folder(mailbox, folder)
     else:
         raise no_method(call)
     context = f"https://{call.host}/v1.0/$metadata#{mailbox.base}/mailFolders/$entity"
     return json_answer(call, 200, {"@odata.context": context, **_folder_view(mailbox, folder, query.select)})
+
+
+def remove_folder(mailbox: Mailbox, folder: Folder) -> Answer:
+    """Remove a folder with all that is in it: DELETE, and permanentDelete (mailfolder-permanentdelete.md)."""
+    if folder.well_known:
+        raise Refused(403, "ErrorDeleteDistinguishedFolder", "Distinguished folders cannot be deleted.")
+    mailbox.remove_folder(folder)
+    return Answer(204)
 
 
 def _folder_view(mailbox: Mailbox, folder: Folder, names: tuple[str, ...] | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sandbox.graph import shapes
 from sandbox.graph.answers import count_answer, mail_query, no_method
 from sandbox.graph.attachments import serve_attachments
-from sandbox.graph.folders import create_folder, list_folders, one_folder, shown_folders
+from sandbox.graph.folders import create_folder, list_folders, one_folder, remove_folder, shown_folders
 from sandbox.graph.messages import create_message, list_messages, matching, message_answer, one_message
 from sandbox.graph.refusals import access_denied, item_not_found, not_served
 from sandbox.graph.store import Folder, Mailbox
@@ -44,6 +44,8 @@ def _folders(tenant: Tenant, mailbox: Mailbox, call: Call, parent: Folder, parts
         return _messages(tenant, mailbox, call, folder, parts[2:])
     if parts[1].lower() == "childfolders":
         return _folders(tenant, mailbox, call, folder, parts[2:])
+    if parts[1].lower().removeprefix("microsoft.graph.") == "permanentdelete" and call.method == "POST":
+        return remove_folder(mailbox, folder)
     raise not_served(parts[1])
 
 

@@ -82,6 +82,8 @@ class Tenant:
     `message_bytes` is the administrator's limit of a message (default 35 MB, attachment-createuploadsession.md);
     `named_properties` the quota of distinct names a mailbox can hold (docs-contrib#3695); `folder_items` the limit of
     items in a folder (Exchange Online service description); `latency` the seconds that every request takes.
+    `exchange_roles` are those that Exchange assigns ("RBAC for Applications"): in no token, and good for every mailbox
+    in the scope, which is all but the denied ones; they and the token's add up.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Tenant:
         client_secret: str,
         *,
         roles: frozenset[str] = DEFAULT_ROLES,
+        exchange_roles: frozenset[str] = frozenset(),
         federated: tuple[FederatedCredential, ...] = (),
         faults: Faults | None = None,
         clock: Callable[[], datetime] = utc_now,
@@ -111,6 +114,7 @@ class Tenant:
             roles=roles,
             federated=federated,
         )
+        self.exchange_roles = exchange_roles
         self.faults = faults or Faults()
         self.clock = clock
         self.limits = limits or Limits()

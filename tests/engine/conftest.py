@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,17 @@ def running_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbo
 
 @pytest.fixture
 def site(running_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    running_sandbox.graph.reset()
-    for name, value in sandbox_connections(running_sandbox.details()).items():
+    with connected(running_sandbox, tmp_path, monkeypatch) as site:
+        yield site
+
+
+@contextmanager
+def connected(sandbox: Sandbox, where: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Point Airflow's connections at a sandbox, its mailboxes empty, and at a new staging directory."""
+    sandbox.graph.reset()
+    for name, value in sandbox_connections(sandbox.details()).items():
         monkeypatch.setenv(name, value)
-    folder = tmp_path / "staging"
+    folder = where / "staging"
     monkeypatch.setenv("AIRFLOW_CONN_O2_STAGING", json.dumps({"conn_type": "fs", "extra": {"path": str(folder)}}))
-    yield Site(sandbox=running_sandbox, staging=StagingHook(), folder=folder)
-    assert running_sandbox.graph.breaches == []
+    yield Site(sandbox=sandbox, staging=StagingHook(), folder=folder)
+    assert sandbox.graph.breaches == []

@@ -13,6 +13,7 @@ bytes: that a name could be created says it all.
     owners/<bucket>/<number>/…                            who may write to a bucket's mailboxes, owner by owner
     parked/<window>/waiting.<sha256>.jsonl                items that wait for a mailbox
     parked/<window>/gone.<sha256>.jsonl                   which of those wait no longer, and who has their copy
+    preflight/<time>.<sha256>.txt                         what a preflight tried staging with
     replays/<span>/runs/<run>/…                           what replays of parked items decided and did, like windows'
     windows/<window>/export/<sha256>.json                 the source's frozen list of batches
     windows/<window>/raw/<batch>.<sha256>.jsonl           a batch, byte for byte
@@ -108,6 +109,11 @@ def owner_stem(bucket: int, number: int) -> str:
     return f"owners/{bucket:02d}/{number:08d}/"
 
 
+def batches_stems(window: Window) -> tuple[str, str]:
+    """Return what the names of all batches of a window begin with, as they came and as they were converted."""
+    return f"{window_stem(window)}raw/", f"{window_stem(window)}converted/"
+
+
 def export_stem(window: Window) -> str:
     """Return the stem of the frozen list of batches."""
     return f"{window_stem(window)}export/"
@@ -121,6 +127,31 @@ def raw_stem(window: Window, batch_id: str) -> str:
 def converted_stem(window: Window, batch_id: str) -> str:
     """Return the stem of what a batch was converted to."""
     return f"{window_stem(window)}converted/{_part(batch_id)}."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchObject:
+    """Say what the name of a batch's object says.
+
+    :param batch: the batch's id as names have it.
+    :param kind: ``raw``, ``missing``, ``emls``, ``index``, ``messages``, ``participants`` or ``rejects``.
+    """
+
+    name: str
+    batch: str
+    kind: str
+
+
+_BATCH = re.compile(r"windows/[^/]+/(raw|converted)/([^/.]+)\.(?:([a-z]+)\.)?[0-9a-f]{64}\.[a-z]+")
+
+
+def batch_object_of(name: str) -> BatchObject | None:
+    """Return what the name of a batch's object says, or None where it names something else."""
+    found = _BATCH.fullmatch(name)
+    if found is None:
+        return None
+    folder, batch, kind = found.groups()
+    return BatchObject(name=name, batch=batch, kind=kind or ("raw" if folder == "raw" else "emls"))
 
 
 def runs_stem(window: Window, root: str = WINDOWS) -> str:
@@ -251,6 +282,14 @@ def _part(name: str) -> str:
     # ("=" is in no quoted name, so that none is another's short form).
     quoted = quote(name, safe="").replace(".", "%2E")
     return quoted if len(quoted) <= 100 else f"{quoted[:80]}={hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def preflight_stem(at: datetime) -> str:
+    """Return the stem of the object with which a preflight tries staging.
+
+    :param at: UTC.
+    """
+    return f"preflight/{at:%Y%m%dT%H%M%SZ}."
 
 
 def directory_day(tenant: str, day: date) -> str:
