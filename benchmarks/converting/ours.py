@@ -18,9 +18,9 @@ from o2_connector.core.items import Captured, captured
 from o2_connector.core.manifest import StagedBatch, StagedObject
 from o2_connector.core.parts import Part
 from o2_connector.core.rendering import Rendering, render
+from o2_connector.engine.conversion import convert
 from o2_connector.hooks.staging import StagingHook
 from o2_connector.hooks.staging_streams import BLOCK, StagedWriter, VerifiedSource
-from o2_connector.operators.convert import convert
 
 PROFILE = Profile(region="GB")
 WIDEST = Profile(region="GB", message_megabytes=LARGEST_MEGABYTES)

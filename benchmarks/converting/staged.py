@@ -8,8 +8,8 @@ from typing import Any
 from benchmarks.converting.ours import WIDEST
 from benchmarks.importing.client import serve
 from o2_connector.core.manifest import StagedBatch, StagedGroup, from_xcom
+from o2_connector.engine.conversion import convert
 from o2_connector.hooks.staging import StagingHook
-from o2_connector.operators.convert import convert
 
 
 def prepare(task: dict[str, Any]) -> Callable[[], int]:

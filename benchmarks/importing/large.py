@@ -1,6 +1,6 @@
 """Measure how much memory the import of large messages takes, against the sandbox's Graph with its limits on.
 
-    PYTHONPATH=plugins python -m benchmarks.importing.large
+    python -m benchmarks.importing.large
 
 Each case is imported by a process of its own; "above the base" is how much more it had at its worst than before its
 first request. The largest recording is more than Graph takes from a mailbox in five minutes, so most of its time is

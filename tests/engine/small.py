@@ -244,11 +244,11 @@ class Small:
         return int(self.at.timestamp() * 1000)
 
 
-def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
+def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, archive: Small | None = None) -> Iterator[Small]:
     """Open an archive in a folder."""
     connection = {"conn_type": "fs", "extra": {"path": str(folder / "staging")}}
     monkeypatch.setenv("AIRFLOW_CONN_O2_STAGING", json.dumps(connection))
-    archive = Small(folder=folder)
+    archive = archive or Small(folder=folder)
 
     def find(_: GraphHook, addresses: Collection[str], **more: Any) -> Found:
         return Found(entries={each: archive.entry(each) for each in addresses}, refused=(), requests=0)

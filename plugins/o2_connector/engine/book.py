@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -25,6 +25,7 @@ class Book:
     :param items: items that have any.
     :param rules: deliveries by the rule that decided.
     :param details: a line for each that failed or is partial, in the deliveries' order.
+    :param delivered: a byte for each item, nought where it has no delivery.
     :param unsettled: a byte for each item, nought where all of its deliveries are made.
     """
 
@@ -33,6 +34,7 @@ class Book:
     outcomes: Counter[Outcome]
     rules: Counter[str]
     details: tuple[Detail, ...]
+    delivered: bytes
     unsettled: bytes
 
     @property
@@ -46,10 +48,11 @@ class Book:
         }
 
 
-def add_up(staging: StagingHook, decision: Decision | None) -> Book:
+def add_up(staging: StagingHook, decision: Decision | None, sealed: Collection[str] | None = None) -> Book:
     """Read every delivery and every receipt; memory holds a few bytes for each.
 
     :param decision: what was decided; without it the book is empty.
+    :param sealed: names of objects; without it every receipt counts that is there, else those in these alone.
     :raises IntegrityError: when a shard does not have the deliveries that its manifest says.
     """
     outcomes: Counter[Outcome] = Counter()
@@ -58,7 +61,7 @@ def add_up(staging: StagingHook, decision: Decision | None) -> Book:
     details: list[Detail] = []
     unsettled = bytearray(decision.items if decision else 0)
     for shard in decision.shards if decision else ():
-        counted, troubled, known = sum_up(receipts_of(staging, shard), shard.count)
+        counted, troubled, known = sum_up(receipts_of(staging, shard, sealed), shard.count)
         outcomes.update(counted)
         of_number = {each.delivery: each for each in troubled}
         count = 0
@@ -90,6 +93,7 @@ def add_up(staging: StagingHook, decision: Decision | None) -> Book:
         outcomes=outcomes,
         rules=rules,
         details=tuple(details),
+        delivered=bytes(delivered),
         unsettled=bytes(unsettled),
     )
 
@@ -102,7 +106,12 @@ def settled(staging: StagingHook, decision: Decision, book: Book) -> Iterator[Le
                 yield each
 
 
-def receipts_of(staging: StagingHook, shard: Shard) -> Iterator[Receipt]:
-    """Yield every receipt that a shard's deliveries have, in no particular order."""
-    for name in staging.names(receipts_stem(shard.deliveries.name)):
-        yield from staging.read_lines(staging.staged(name), Receipt)
+def receipts_of(staging: StagingHook, shard: Shard, sealed: Collection[str] | None = None) -> Iterator[Receipt]:
+    """Yield every receipt that a shard's deliveries have, in no particular order.
+
+    :param sealed: as for :func:`add_up`.
+    """
+    stem = receipts_stem(shard.deliveries.name)
+    for name in staging.names(stem) if sealed is None else sealed:
+        if name.startswith(stem):
+            yield from staging.read_lines(staging.staged(name), Receipt)

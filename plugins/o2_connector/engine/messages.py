@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import msgspec
 
@@ -26,6 +27,21 @@ PACKS_OPEN = 200
 
 PACKS_AHEAD = 4
 """Packs that are made ready before they are wanted."""
+
+
+class Located(Protocol):
+    """Say where an item's message lies: a delivery does."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def item_id(self) -> str: ...
+    @property
+    def pack(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def length(self) -> int: ...
 
 
 class Messages:
@@ -58,7 +74,7 @@ class Messages:
         self._ahead.shutdown(cancel_futures=True)
         self._stack.close()
 
-    def of(self, row: Delivery) -> Packed:
+    def of(self, row: Located) -> Packed:
         """Return the message of a delivery.
 
         :raises IntegrityError: when what lies there is another item's.

@@ -17,7 +17,7 @@ import msgspec
 
 from o2_connector.core.errors import ConnectorError, ItemError, RetryError
 from o2_connector.core.graph_errors import Verdict, failure
-from o2_connector.core.naming import ITEM_PROPERTY, UNFINISHED_CATEGORY
+from o2_connector.core.naming import FACTS_PROPERTY, ITEM_PROPERTY, UNFINISHED_CATEGORY
 from o2_connector.hooks.graph_requests import Answer, Call, GraphRequests, get, literal, post, quoted
 from o2_connector.hooks.graph_upload import REQUEST_LIMIT, SESSION_LIMIT, Attachment, attach, compose, fits_session
 
@@ -109,6 +109,16 @@ def found_messages(answer: Answer, key: str) -> list[Found]:
 
 
 # The message
+
+
+def message_call(mailbox: str, message_id: str) -> Call:
+    """Ask for what the archive has put into a message, and for its attachments' names and sizes."""
+    fields = "id,subject,body,internetMessageId,sentDateTime,receivedDateTime,isDraft,categories"
+    is_facts = quoted(f"id eq '{FACTS_PROPERTY}'")
+    properties = f"singleValueExtendedProperties($filter={is_facts})"
+    return get(
+        f"{_message(mailbox, message_id)}?$select={fields}&$expand={properties},attachments($select=name,size,isInline)"
+    )
 
 
 def create_call(mailbox: str, folder_id: str, message: Mapping[str, Any] | msgspec.Raw) -> Call:
