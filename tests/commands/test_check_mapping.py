@@ -126,10 +126,9 @@ def test_a_line_is_wrapped_between_words_for_a_person(
 
 
 def test_the_command_runs_as_the_makefile_calls_it(tmp_path: Path) -> None:
-    root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "o2_connector.commands", "check-mapping", str(tmp_path)]
+    command = [str(Path(sys.executable).parent / "o2-archive"), "check-mapping", str(tmp_path)]
 
-    ended = subprocess.run(command, env={"PYTHONPATH": str(root / "plugins")}, capture_output=True, text=True)
+    ended = subprocess.run(command, env={}, capture_output=True, text=True)
 
     assert ended.returncode == 0
     assert ended.stdout.splitlines()[-1] == "0 files, 0 rows, 0 numbers: nothing to mend"

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from o2_connector.commands import __main__ as commands
-from o2_connector.commands.mapping_diff import span_of
+from o2_connector.commands.windows import span_of
 from o2_connector.core.errors import StopError
 from o2_connector.core.window import Window
 from tests.archive import YESTERDAY, ZONE, Archive, archive

@@ -109,3 +109,25 @@ def test_runs_that_differ_in_one_sign_are_apart() -> None:
     assert not any(one.startswith(other) for one, other in combinations(stems, 2))
     assert all(stem.startswith(f"{HOME}runs/") and stem.count("/") == HOME.count("/") + 2 for stem in stems)
     assert all(".." not in layout.run_stem(WINDOW, run_id) for run_id in ("../..", ".", "a/../b"))
+
+
+@pytest.mark.parametrize(
+    ("stem", "suffix", "kind"),
+    [
+        (layout.raw_stem(WINDOW, "b.1"), ".jsonl", "raw"),
+        (f"{layout.raw_stem(WINDOW, 'b.1')}missing.", ".jsonl", "missing"),
+        (layout.converted_stem(WINDOW, "b.1"), ".eml", "emls"),
+        (f"{layout.converted_stem(WINDOW, 'b.1')}index.", ".jsonl", "index"),
+        (f"{layout.converted_stem(WINDOW, 'b.1')}participants.", ".csv", "participants"),
+    ],
+)
+def test_a_batchs_object_says_by_its_name_what_it_is(stem: str, suffix: str, kind: str) -> None:
+    name = f"{stem}{'0' * 64}{suffix}"
+
+    assert layout.batch_object_of(name) == layout.BatchObject(name=name, batch="b%2E1", kind=kind)
+    assert name.startswith(layout.batches_stems(WINDOW))
+
+
+def test_what_is_no_batchs_object_is_none() -> None:
+    assert layout.batch_object_of(f"{layout.export_stem(WINDOW)}{'0' * 64}.json") is None
+    assert layout.batch_object_of(f"{layout.raw_stem(WINDOW, 'b')}jsonl") is None

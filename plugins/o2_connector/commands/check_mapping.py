@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def add_to(subparsers: Subparsers) -> None:
     """Add the command to the parser of commands."""
-    parser = subparsers.add_parser("check-mapping", help="say what is not right in the mapping files")
+    parser = subparsers.add_parser("check-mapping")
     parser.description = (
         "Say what is not right in the mapping files, and where there is a connection o2_graph, which rows lead to no"
         " mailbox. Exit 1 where a run could not use them."

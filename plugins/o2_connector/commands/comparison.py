@@ -10,9 +10,10 @@ from o2_connector.core.changes import Difference, compare
 from o2_connector.core.mapping import Decisions
 from o2_connector.core.phone_book import PhoneBook
 from o2_connector.core.window import Window
-from o2_connector.engine.history import delivered_since, last_record, windows_in
+from o2_connector.engine.history import delivered_since, last_record
 from o2_connector.engine.mapping_step import read_items
 from o2_connector.engine.rules import MappingRules, rule
+from o2_connector.engine.windows import windows_in
 from o2_connector.hooks.staging import StagingHook
 
 

@@ -1,4 +1,4 @@
-"""Connections: whether Airflow has one, asked from outside of a task."""
+"""Connections: whether Airflow has one, or a database, asked from outside of a task."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 GRAPH, STAGING = "o2_graph", "o2_staging"
 
-_ELSEWHERE = ("AIRFLOW__SECRETS__", "AIRFLOW__WORKERS__SECRETS_BACKEND", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")
+_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+_ELSEWHERE = ("AIRFLOW__SECRETS__", "AIRFLOW__WORKERS__SECRETS_BACKEND", _DATABASE)
 """What the names of variables begin with that tell Airflow where connections are, besides the environment."""
 
 
@@ -28,6 +29,15 @@ def is_there(conn_id: str, environ: Mapping[str, str]) -> bool:
     return True
 
 
+def has_database(environ: Mapping[str, str]) -> bool:
+    """Tell whether somebody has said where Airflow's database is."""
+    return any(name.startswith(_DATABASE) for name in environ) or _has_file(environ)
+
+
 def _is_set_up(environ: Mapping[str, str]) -> bool:
+    return any(name.startswith(_ELSEWHERE) for name in environ) or _has_file(environ)
+
+
+def _has_file(environ: Mapping[str, str]) -> bool:
     home = Path(environ.get("AIRFLOW_HOME") or Path.home() / "airflow")
-    return any(name.startswith(_ELSEWHERE) for name in environ) or (home / "airflow.cfg").is_file()
+    return (home / "airflow.cfg").is_file()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from o2_connector.commands.screen import counted, summed, wrapped
+from o2_connector.commands.windows import WHAT, named, span_of
 from o2_connector.core.changes import Difference, together
 from o2_connector.core.errors import StopError
 from o2_connector.core.phone_book import check
@@ -33,17 +34,12 @@ _MOST_WINDOWS = 5  # that are named in an error
 
 def add_to(subparsers: Subparsers) -> None:
     """Add the command to the parser of commands."""
-    parser = subparsers.add_parser("mapping-diff", help="say what changed mapping files would do to archived days")
+    parser = subparsers.add_parser("mapping-diff")
     parser.description = (
         "Say which deliveries of archived windows would be added, moved and lost by the mapping files and the directory"
         " as they are now. Nothing is written to a mailbox. Exit 1 where a run could not use the files."
     )
-    parser.add_argument(
-        "window",
-        metavar="WINDOW",
-        help="a day (2026-11-21, in O2_TIMEZONE), days (2026-11-01..2026-11-21, both included), or a window's name in"
-        " staging (20261121T000000Z--20261122T000000Z)",
-    )
+    parser.add_argument("window", metavar="WINDOW", help=WHAT)
     parser.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, default=Path("include/mappings"))
     parser.set_defaults(run=run)
 
@@ -70,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     staging = StagingHook()
     within, beyond = archived(staging, span)
     compared = compare_each(staging, _rules(folder, settings, zone), book, within, at=datetime.now(UTC))
-    total = _print_windows(compared, [_named(window, zone) for window in within], zone)
+    total = _print_windows(compared, [named(window, zone) for window in within], zone)
     if total is None:
         raise StopError(_nothing(arguments.window, beyond))
     _print_numbers(total)
@@ -80,31 +76,6 @@ def run(arguments: argparse.Namespace) -> int:
     if beyond:
         print(wrapped(f"Not compared, for they reach beyond {arguments.window}: {_names(beyond)}", "  "))
     return 0
-
-
-def span_of(text: str, zone: ZoneInfo) -> Window:
-    """Return the span of time that was asked for.
-
-    :raises StopError: when it is none.
-    """
-    if window := Window.named(text):
-        return window
-    first, _, last = text.partition("..")
-    try:
-        begin, end = date.fromisoformat(first), date.fromisoformat(last or first)
-        start, stop = _midnight(begin, zone), _midnight(end + timedelta(days=1), zone)
-    except (ValueError, OverflowError):
-        raise StopError(
-            f"{text!r} is no window: write a day like 2026-11-21, days like 2026-11-01..2026-11-21, or a window's name"
-            " in staging like 20261121T000000Z--20261122T000000Z"
-        ) from None
-    if begin > end:
-        raise StopError(f"{text!r} ends before it begins: turn the days round")
-    return Window(start=start, end=stop)
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def _rules(folder: Path, settings: Settings, zone: ZoneInfo) -> MappingRules:
@@ -130,7 +101,7 @@ def _print_windows(windows: Iterable[Compared], names: list[str], zone: ZoneInfo
             print(_line("window", width, ("unchanged", "added", "moved", "lost"), "parked", "last run"))
         count += 1
         at = f"{each.decided_at.astimezone(zone):%Y-%m-%d %H:%M}"
-        print(_line(_named(each.window, zone), width, _counts(each.difference), _arrow(each.parked), at), flush=True)
+        print(_line(named(each.window, zone), width, _counts(each.difference), _arrow(each.parked), at), flush=True)
         total = together(total, each.difference)
         parked = [sum(pair) for pair in zip(parked, each.parked, strict=True)]
         caught = [sum(pair) for pair in zip(caught, each.caught, strict=True)]
@@ -191,14 +162,6 @@ def _meaning(total: Difference) -> Iterator[str]:
         yield "- lost: somebody gets no copy any more; what they have they keep, for nothing is taken out of a mailbox"
     if not (total.added or total.moved or total.lost):
         yield "- every delivery stays as it is"
-
-
-def _named(window: Window, zone: ZoneInfo) -> str:
-    """Return a day's date; of any other window when it begins and ends."""
-    start, end = window.start.astimezone(zone), window.end.astimezone(zone)
-    if Window(start=_midnight(start.date(), zone), end=_midnight(start.date() + timedelta(days=1), zone)) == window:
-        return f"{start:%Y-%m-%d}"
-    return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
 
 
 def _nothing(asked: str, beyond: list[Window]) -> str:

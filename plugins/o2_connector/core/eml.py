@@ -88,9 +88,9 @@ def _head(rendering: Rendering) -> bytes:
     block = "".join(
         [
             f"Date: {_date(rendering.sent_at)}\r\n",
-            _addresses("From", (rendering.sender,)),
-            _addresses("To", rendering.to),
-            _addresses("Cc", rendering.cc) if rendering.cc else "",
+            address_header("From", (rendering.sender,)),
+            address_header("To", rendering.to),
+            address_header("Cc", rendering.cc) if rendering.cc else "",
             _header("Subject", rendering.subject),
             f"Message-ID: {rendering.message_id}\r\n",
             _references(rendering),
@@ -145,7 +145,8 @@ def _wire_words(text: str) -> list[str]:
     return _encoded_words(text)
 
 
-def _addresses(name: str, addresses: tuple[Address, ...]) -> str:
+def address_header(name: str, addresses: tuple[Address, ...]) -> str:
+    """Return a header field of addresses, ended by CR LF, folded and encoded where it has to be."""
     if len(addresses) == 1 and len(addresses[0].name) <= _REMEMBERED:
         return _remembered_address(name, addresses[0])
     pieces: list[str] = []
@@ -219,7 +220,7 @@ def _parts(parts: Iterable[Part], open_part: OpenPart) -> list[Iterator[bytes]]:
 
 def _part(part: Part, open_part: OpenPart) -> Iterator[bytes]:
     yield _part_head(part)
-    yield from _base64_stream(open_part(part))
+    yield from base64_stream(open_part(part))
 
 
 def _part_head(part: Part) -> bytes:
@@ -257,7 +258,8 @@ def _text_lines(text: str) -> bytes:
     return _base64_lines(text.replace("\n", "\r\n").encode())
 
 
-def _base64_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def base64_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield bytes as lines of base64 (RFC 2045, 6.8), each ended by CR LF."""
     rest = b""
     for chunk in chunks:
         rest += chunk
