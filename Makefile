@@ -15,7 +15,7 @@ bin     := .venv/bin
 options  = --items '$(ITEMS)' --users '$(USERS)' --seed '$(SEED)' --zone '$(ZONE)' \
            $(if $(DAY),--day '$(DAY)') $(if $(CORPUS),--corpus '$(CORPUS)')
 
-.PHONY: help demo up down check-mapping mapping-diff test torture lint lock install bench-staging bench-import bench-convert bench-directory bench-map
+.PHONY: help demo up down week check-mapping mapping-diff test torture lint lock install bench-staging bench-import bench-convert bench-directory bench-map bench-page bench-explain
 .DEFAULT_GOAL := help
 
 # Airflow starts in half the time when Python may keep its bytecode.
@@ -28,11 +28,15 @@ help:
 
 ## Archive yesterday from the sandbox into the sandbox's mailboxes with a real Airflow, show the book, end everything.
 demo: install
-	@PYTHONPATH=plugins exec $(bin)/python -m demo demo $(options)
+	@exec $(bin)/python -m demo demo $(options)
 
 ## The same, and leave it running to click around in.
 up: install
-	@PYTHONPATH=plugins exec $(bin)/python -m demo up $(options)
+	@exec $(bin)/python -m demo up $(options)
+
+## Play a week with its troubles, and leave the archive page's pictures, the notices and the status in .demo/week.
+week: install
+	@exec $(bin)/python -m demo.week
 
 ## End what `make up` started.
 down:
@@ -40,19 +44,19 @@ down:
 
 ## Say what is not right in the mapping files, before a run does: make check-mapping [MAPPINGS=include/mappings].
 check-mapping: install
-	@PYTHONPATH=plugins exec $(bin)/python -m o2_connector.commands check-mapping '$(MAPPINGS)'
+	@exec $(bin)/o2-archive check-mapping '$(MAPPINGS)'
 
 ## Say what changed mapping files would do to archived days: make mapping-diff WINDOW=2026-11-21 [MAPPINGS=folder].
 mapping-diff: install
-	@PYTHONPATH=plugins exec $(bin)/python -m o2_connector.commands mapping-diff '$(WINDOW)' '$(MAPPINGS)'
+	@exec $(bin)/o2-archive mapping-diff '$(WINDOW)' '$(MAPPINGS)'
 
 ## Run every test.
 test: install
-	@exec $(bin)/python -m pytest
+	@exec $(bin)/python -m pytest --numprocesses auto --dist loadfile
 
 ## Kill importing workers 1,000 times while Graph and staging do wrong, then count in the mailboxes (12 minutes).
 torture: install
-	@PYTHONPATH=plugins exec $(bin)/python -m tests.torture
+	@exec $(bin)/python -m tests.torture
 
 ## Check style and types.
 lint: install
@@ -62,23 +66,31 @@ lint: install
 
 ## Measure staging on Azurite, beside the Azure provider's own hook.
 bench-staging: install
-	@PYTHONPATH=plugins exec $(bin)/python -m benchmarks.staging
+	@exec $(bin)/python -m benchmarks.staging
 
 ## Measure the import on the sandbox's Graph, beside msgraph-sdk, the Azure provider's operator and a plain loop.
 bench-import: install
-	@PYTHONPATH=plugins exec $(bin)/python -m benchmarks.importing $(if $(CORPUS),--corpus '$(CORPUS)')
+	@exec $(bin)/python -m benchmarks.importing $(if $(CORPUS),--corpus '$(CORPUS)')
 
 ## Measure the conversion on one core, beside the standard library's EmailMessage and MIMEText.
 bench-convert: install
-	@PYTHONPATH=plugins exec $(bin)/python -m benchmarks.converting $(if $(CORPUS),--corpus '$(CORPUS)')
+	@exec $(bin)/python -m benchmarks.converting $(if $(CORPUS),--corpus '$(CORPUS)')
 
 ## Measure how the directory is asked for 10,000 addresses, beside a loop of single requests.
 bench-directory: install
-	@PYTHONPATH=plugins exec $(bin)/python -m benchmarks.directory
+	@exec $(bin)/python -m benchmarks.directory
 
 ## Measure the mapping step for a million participants, beside the row-by-row ways.
 bench-map: install
-	@PYTHONPATH=plugins exec $(bin)/python -m benchmarks.mapping
+	@exec $(bin)/python -m benchmarks.mapping
+
+## Measure how long one item's explanation takes in a day of 100,000, beside grep and a loop that decodes all.
+bench-explain: install
+	@exec $(bin)/python -m benchmarks.explaining
+
+## Measure the archive page with five years of days, beside Airflow's own pages of the same runs.
+bench-page: install
+	@PYTHONPATH=plugins exec $(bin)/python -m benchmarks.page
 
 ## Resolve requirements.txt into requirements.lock, for every Python from 3.11 to 3.14.
 lock: install

@@ -85,6 +85,12 @@ class Airflow:
         self.let_go(DAG)
         return str(run["dag_run_id"])
 
+    def replay(self) -> str:
+        """Deliver what was parked and can be delivered now; give the run's id."""
+        run = self._ask("POST", f"/api/v2/dags/{REPLAY}/dagRuns", json={"logical_date": None})
+        self.let_go(REPLAY)
+        return str(run["dag_run_id"])
+
     def let_go(self, dag: str) -> None:
         """Let a DAG run by its schedule from now on."""
         self._ask("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": False})

@@ -21,6 +21,7 @@ class Options:
 
     :param day: the calendar day in ``zone`` whose captures are archived.
     :param corpus: a file of texts to use in place of generated ones.
+    :param quiet: days on which nothing was captured.
     """
 
     items: int
@@ -29,6 +30,7 @@ class Options:
     zone: ZoneInfo
     day: date
     corpus: Path | None = None
+    quiet: tuple[date, ...] = ()
 
     @property
     def window(self) -> tuple[datetime, datetime]:

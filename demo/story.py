@@ -79,6 +79,8 @@ def start_sandbox(options: Options, where: Where, parts: Parts) -> Part:
     command += ["--zone", options.zone.key]
     if options.corpus:
         command += ["--corpus", str(options.corpus)]
+    for day in options.quiet:
+        command += ["--quiet", day.isoformat()]
     return parts.start("sandbox", command, environ=environ, cwd=ROOT)
 
 

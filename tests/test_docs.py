@@ -21,10 +21,10 @@ from o2_connector.core.window import Window
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
     *("README.md", "CHANGELOG.md", "docs/architecture.md", "docs/emails.md", "docs/mapping-files.md"),
-    *("include/mappings/README.md", "sandbox/README.md"),
+    *("docs/operating.md", "docs/notices.md", "include/mappings/README.md", "sandbox/README.md"),
 )
 DAY = Window(start=datetime(2026, 11, 20, tzinfo=UTC), end=datetime(2026, 11, 21, tzinfo=UTC))
-ROOMS = "core|hooks|engine|operators|triggers|commands"
+ROOMS = "core|hooks|engine|operators|triggers|commands|ui"
 
 
 @cache
