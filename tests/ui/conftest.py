@@ -1,4 +1,4 @@
-"""One API server for all tests of the page, and an archive of its own for each."""
+"""One API server for the tests of a file, and an archive of its own for each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.ui.history import forget_runs
 from tests.ui.server import api_server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     with api_server(tmp_path_factory.mktemp("api-server")) as app:
         yield app

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from copy import deepcopy
 from datetime import timedelta
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from o2_connector.core.window import Window
-from tests.archive import YESTERDAY, Archive, archive, connected
+from sandbox.server import running
+from tests.archive import YESTERDAY, Archive, connected
 from tests.engine.proof.tampered import Staged, copied
 
 DAY = Window(start=YESTERDAY, end=YESTERDAY + timedelta(days=1))
@@ -23,40 +23,38 @@ QUIET = Window(start=DAY_BEFORE.start - timedelta(hours=1), end=DAY_BEFORE.start
 @pytest.fixture(scope="session")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     """Archive two days, one of them twice, and a quiet minute; dry run, and replay what was parked of them."""
-    with (
-        pytest.MonkeyPatch.context() as monkeypatch,
-        archive(tmp_path_factory.mktemp("sound"), monkeypatch, items=60, users=14) as line,
-    ):
-        line.run("day before", start=DAY_BEFORE.start)
-        line.run("quiet", start=QUIET.start, days=1 / 1440)
-        line.run("day")
-        line.run("day again")
-        line.run("day dry", dry_run=True)
-        someone = next(user for user in line.sandbox.world.directory if user.mailbox == "ok").user_principal_name
-        rows = [f"{person.phone},{someone}\n" for person in line.sandbox.world.people if person.user is None]
-        assert len(rows) > 1
-        (line.mappings / "later.csv").write_text("".join(["ExternalUserId,O365UserMailbox\n", *rows[1:]]))
-        line.replay("replay")
+    folder = tmp_path_factory.mktemp("sound")
+    with running(folder / "sandbox", items=60, users=14) as sandbox:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            line = connected(sandbox, folder, monkeypatch)
+            line.run("day before", start=DAY_BEFORE.start)
+            line.run("quiet", start=QUIET.start, days=1 / 1440)
+            line.run("day")
+            line.run("day again")
+            line.run("day dry", dry_run=True)
+            someone = next(user for user in sandbox.world.directory if user.mailbox == "ok").user_principal_name
+            rows = [f"{person.phone},{someone}\n" for person in sandbox.world.people if person.user is None]
+            assert len(rows) > 1
+            (line.mappings / "later.csv").write_text("".join(["ExternalUserId,O365UserMailbox\n", *rows[1:]]))
+            line.replay("replay")
         yield line
 
 
 @pytest.fixture
 def staged(sound: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Staged:
     """Lend a copy of the sound archive's staging."""
-    folder = tmp_path / "staging"
-    copied(sound.staging, folder)
-    monkeypatch.setenv("AIRFLOW_CONN_O2_STAGING", json.dumps({"conn_type": "fs", "extra": {"path": str(folder)}}))
-    return Staged(folder=folder, span=DAY)
+    copied(sound.staging, tmp_path / "staging")
+    return Staged(folder=connected(sound.sandbox, tmp_path, monkeypatch).staging, span=DAY)
 
 
 @pytest.fixture(scope="session")
 def mailed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     """Archive a day into mailboxes that may be tampered with."""
-    with (
-        pytest.MonkeyPatch.context() as monkeypatch,
-        archive(tmp_path_factory.mktemp("mailed"), monkeypatch, items=30, users=14) as line,
-    ):
-        line.run()
+    folder = tmp_path_factory.mktemp("mailed")
+    with running(folder / "sandbox", items=30, users=14) as sandbox:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            line = connected(sandbox, folder, monkeypatch)
+            line.run()
         yield line
 
 
