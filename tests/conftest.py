@@ -34,3 +34,8 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a run take a mapping file for whole that a test has only just written."""
     monkeypatch.setattr("o2_connector.engine.mapping_folder.SETTLED_SECONDS", 0.0)
     return
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no core waits for it in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("scheduler") is None)

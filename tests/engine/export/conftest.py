@@ -11,7 +11,7 @@ import pytest
 from o2_connector.core.outcomes import Cause
 from o2_connector.engine.export.window import FORMATS
 from tests.engine.evidence import Evidence, attached, evidence_in
-from tests.engine.export.exports import GONE, LINES, PICTURE, RECORDING, Export, exported
+from tests.engine.export.exports import GONE, LINES, PICTURE, RECORDING, Export, connect, exported
 
 
 @pytest.fixture(scope="package")
@@ -32,8 +32,14 @@ def export(archived: Evidence, request: pytest.FixtureRequest) -> Export:
     return exported(archived, request.param, f"export-{request.param}")
 
 
+@pytest.fixture(autouse=True)
+def connected(archived: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point Airflow's connection at the day, for as long as a test takes."""
+    connect(archived, monkeypatch)
+
+
 @pytest.fixture
-def evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Evidence]:
+def evidence(connected: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Evidence]:
     """Give an archive of its own, with nothing in it."""
     yield from evidence_in(tmp_path, monkeypatch)
 

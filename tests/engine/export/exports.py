@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from o2_connector.engine.export.manifest import WindowLine
 from o2_connector.engine.export.window import export_window
@@ -45,7 +48,15 @@ class Export:
 def exported(evidence: Evidence, form: str, name: str = "export") -> Export:
     """Export the day."""
     target = evidence.folder / name
-    return Export(form=form, told=export_window(evidence.staging, DAY, target, form), target=target)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        connect(evidence, monkeypatch)
+        return Export(form=form, told=export_window(evidence.staging, DAY, target, form), target=target)
+
+
+def connect(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point Airflow's connection at an archive's staging."""
+    connection = {"conn_type": "fs", "extra": {"path": str(evidence.root)}}
+    monkeypatch.setenv("AIRFLOW_CONN_O2_STAGING", json.dumps(connection))
 
 
 def items_of(target: Path) -> dict[str, dict[str, Any]]:
