@@ -9,7 +9,7 @@ ZONE   ?= Europe/London
 DAY    ?=
 CORPUS ?=
 WINDOW ?=
-MAPPINGS ?= include/mappings
+MAPPINGS ?=
 
 bin     := .venv/bin
 options  = --items '$(ITEMS)' --users '$(USERS)' --seed '$(SEED)' --zone '$(ZONE)' \
@@ -42,13 +42,13 @@ week: install
 down:
 	@test -x $(bin)/python || { echo "Nothing is up: nothing has been set up here."; exit 0; }; exec $(bin)/python -m demo down
 
-## Say what is not right in the mapping files, before a run does: make check-mapping [MAPPINGS=include/mappings].
+## Say what is not right in the mapping files, before a run does: make check-mapping [MAPPINGS=folder].
 check-mapping: install
-	@exec $(bin)/o2-archive check-mapping '$(MAPPINGS)'
+	@exec $(bin)/o2-archive check-mapping $(if $(MAPPINGS),'$(MAPPINGS)')
 
 ## Say what changed mapping files would do to archived days: make mapping-diff WINDOW=2026-11-21 [MAPPINGS=folder].
 mapping-diff: install
-	@exec $(bin)/o2-archive mapping-diff '$(WINDOW)' '$(MAPPINGS)'
+	@exec $(bin)/o2-archive mapping-diff '$(WINDOW)' $(if $(MAPPINGS),'$(MAPPINGS)')
 
 ## Run every test.
 test: install

@@ -7,7 +7,9 @@ import json
 import os
 import random
 import secrets
+import shlex
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +51,11 @@ class Where:
     def task_logs(self) -> Path:
         """Give the folder of the tasks' logs."""
         return self.folder / "logs" / "tasks"
+
+    @property
+    def environment(self) -> Path:
+        """Give the file that a shell reads to have this run's commands, see `write_environment`."""
+        return self.folder / "environment"
 
 
 def free_port() -> int:
@@ -166,3 +173,15 @@ def complete(
             settings["O2_ALERT_EMAIL"] = "archive-admins@example.com"
     chosen = {name: value for name, value in made.items() if not base.get(name)}
     return {**base, **chosen, **settings}
+
+
+def write_environment(environ: Mapping[str, str], to: Path) -> None:
+    """Write down, for a shell to read, what Airflow's parts have and this process has not, and where the commands are.
+
+    It has the connections' passwords, so it is its owner's alone.
+    """
+    added = {name: value for name, value in environ.items() if os.environ.get(name) != value}
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(added.items())]
+    lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n')
+    with open(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.writelines(lines)

@@ -25,6 +25,7 @@ from demo.airflow_settings import (
     complete,
     free_port,
     needs_sandbox,
+    write_environment,
 )
 from demo.database import start_postgres
 from demo.options import ROOT, Options
@@ -269,9 +270,15 @@ def show_where(scene: Scene, report: dict[str, Any] | None, *, stays: bool) -> N
             screen.fact("mailboxes", scene.sandbox["page"], "the browser will not know the authority below")
             screen.fact("their authority", relative(Path(scene.sandbox["ca_file"])))
         show_mappings(scene)
+        screen.fact("o2-archive, airflow", reading(scene.where.folder), "in a shell of its own, then the command")
         screen.fact("to end", "make down")
     else:
         screen.fact("Airflow, mailboxes", "make up", "the same, and it stays for you to click around in")
+
+
+def reading(folder: Path) -> str:
+    """Give the line with which a shell has the commands of a run that is up."""
+    return f". {relative(Where(folder=folder, port=0).environment)}"
 
 
 def show_mappings(scene: Scene) -> None:
@@ -321,6 +328,7 @@ def perform(options: Options, *, stays: bool) -> int:
         scene = start(options, where, parts, screen)
         if stays:
             write_up({"folder": str(folder), "airflow": where.url, "page": (scene.sandbox or {}).get("page", "")})
+            write_environment(scene.environ, where.environment)
         code = 0 if archive(scene, stays=stays) else 1
         stayed = stays
     except Interrupted as interruption:
@@ -355,6 +363,7 @@ def up(options: Options) -> int:
         there = what_is_up()
         if there:
             print(f"It is up: Airflow at {there['airflow']}/dags/{DAG}, mailboxes at {there['page'] or GRAPH}.")
+            print(f"For o2-archive and airflow, in a shell of its own: {reading(Path(there['folder']))}")
             print("`make down` ends it.")
             return 0
         return perform(options, stays=True)

@@ -127,6 +127,7 @@ class Archive:
             run_type="manual",
             run_after=datetime.now(UTC),
             start_date=datetime.now(UTC),
+            clear_number=0,
             data_interval_start=None,
             data_interval_end=None,
         )

@@ -46,6 +46,16 @@ def test_a_mapping_that_is_right_is_counted(
     assert capsys.readouterr().out == f"{NOT_ASKED}\n1 file, 1,000 rows, 1,000 numbers: nothing to mend\n"
 
 
+def test_the_folder_is_that_of_the_setting_where_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "phones.csv").write_text(f"{HEAD}+447700900321,alex@example.com\n")
+    monkeypatch.setenv("O2_MAPPINGS", str(tmp_path))
+
+    assert run(monkeypatch, "check-mapping") == 0
+    assert capsys.readouterr().out == f"{NOT_ASKED}\n1 file, 1 row, 1 number: nothing to mend\n"
+
+
 def test_every_finding_is_a_line_and_the_last_line_counts_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

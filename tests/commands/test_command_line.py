@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import signal
@@ -80,6 +81,27 @@ def test_what_cannot_be_done_is_status_2_with_the_reason(tmp_path: Path) -> None
     assert "Traceback" not in said.stderr
 
 
+def test_what_nobody_foresaw_is_status_2_with_the_place_and_none_of_its_words(tmp_path: Path) -> None:
+    staging = json.dumps({"conn_type": "fs", "extra": {"path": str(tmp_path)}})
+    database = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "secret", "AIRFLOW_HOME": str(tmp_path)}
+
+    said = o2_archive("status", AIRFLOW_CONN_O2_STAGING=staging, **database)
+
+    assert (said.returncode, said.stdout) == (2, "")
+    assert 'File "' in said.stderr
+    assert said.stderr.endswith("ValueError: not foreseen; report it with the lines above\n")
+
+
+def test_a_terminal_that_lacks_a_character_gets_it_spelled(tmp_path: Path) -> None:
+    mapping = tmp_path / "Zo\u00eb.csv"
+    mapping.write_text("number,mailbox\nnonsense,nobody\n")
+
+    said = o2_archive("check-mapping", str(tmp_path), PYTHONIOENCODING="ascii")
+
+    assert "Zo\\xeb.csv" in said.stdout
+    assert "Traceback" not in said.stderr
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["check-mapping"]])
 def test_who_reads_no_further_ends_it_in_silence(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "include" / "mappings").mkdir(parents=True)
@@ -110,7 +132,6 @@ def test_who_interrupts_it_ends_it_in_silence(tmp_path: Path) -> None:
     with subprocess.Popen([PROGRAM, "check-mapping", str(pipe.parent)], env={}, stderr=subprocess.PIPE) as program:
         written = opened_by_reader(pipe)
         program.send_signal(signal.SIGINT)
+        os.close(written)  # a signal that comes just before it reads is seen when it has read
         _, said = program.communicate(timeout=60)
-
-    os.close(written)
     assert (program.returncode, said) == (128 + signal.SIGINT, b"")

@@ -201,6 +201,17 @@ def test_what_is_altered_is_named_and_makes_no_such_item_uncertain(
         assert "not everything could be read" in told.err
 
 
+def test_what_is_altered_of_an_item_that_is_there_is_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for evidence in evidence_in(tmp_path, monkeypatch):
+        evidence.archive([record()])
+        name = evidence.spoil("/receipts.")
+
+        assert run(monkeypatch, "o2-1") == 1
+        assert name in capsys.readouterr().out
+
+
 def test_the_environment_alone_is_enough_and_airflow_is_not_started(archived: Evidence, tmp_path: Path) -> None:
     program = (
         "import sys; from o2_connector.commands.__main__ import main; main();"

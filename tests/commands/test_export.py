@@ -68,9 +68,32 @@ def test_what_cannot_be_is_status_2(
 
     none, several, taken = capsys.readouterr().err.splitlines()
     assert "No run has archived a window that lies in 2026-11-19" in none
-    assert "2 windows lie in 2026-11-20..2026-11-21: name one of them: 20261120T" in several
+    assert "2026-11-20..2026-11-21 is not one window, but shares time with 2: name one of them: 20261120T" in several
     assert "is no empty directory" in taken
     assert not Path(target).exists()
+
+
+def test_a_day_of_which_a_part_alone_is_archived_is_not_exported_as_the_day(
+    evidence: Evidence, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = Window(start=DAY.end, end=DAY.end + timedelta(hours=12))
+    evidence.archive([record()], half)
+
+    assert run(monkeypatch, "2026-11-21", "--to", str(evidence.folder / "out"), "--format", "eml") == 2
+    assert (
+        f"2026-11-21 is not one window, but shares time with 1: name one of them: {half.name}"
+        in capsys.readouterr().err
+    )
+    assert run(monkeypatch, half.name, "--to", str(evidence.folder / "out"), "--format", "eml") == 0
+
+
+def test_a_folder_with_a_space_in_its_name_can_be_checked_as_it_is_said(
+    evidence: Evidence, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "2026-11-20", "--to", str(evidence.folder / "for the court"), "--format", "eml")
+
+    command = capsys.readouterr().out.splitlines()[-1].partition(": ")[2]
+    assert subprocess.run(["sh", "-c", command], capture_output=True).returncode == 0
 
 
 def test_nothing_personal_is_said(

@@ -390,6 +390,8 @@ def test_a_window_can_be_named_in_three_ways(text: str, start: datetime, end: da
         ("2026-11-31", "is no window"),
         ("2026-11-01..x", "is no window"),
         ("..", "is no window"),
+        ("2026-11-21..", "is no window"),
+        ("20261121T000000Z--20261120T000000Z", "is no window"),
         ("9999-12-31", "is no window"),
         ("2026-11-21..2026-11-01", "ends before it begins"),
     ],

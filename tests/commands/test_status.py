@@ -16,7 +16,7 @@ import pytest
 from o2_connector.commands import __main__ as commands
 from o2_connector.core.layout import REPLAYS, WINDOWS, run_stem
 from o2_connector.core.report import Counts, Report
-from o2_connector.core.window import day_window, last_complete_day
+from o2_connector.core.window import Window, day_window, last_complete_day
 from o2_connector.engine.chain import Closed, close
 from o2_connector.hooks.staging import StagingHook
 
@@ -31,11 +31,16 @@ class Days:
     folder: Path
     read: Callable[[], str]
 
-    def book(self, day: date, *, replay: bool = False, hours: float = 0.1, **counts: int) -> None:
-        """Close the book of a day: a hundred items, all of them in the mailboxes unless it is said otherwise."""
+    def book(self, day: date, *, replay: bool = False, hours: float = 0.1, until: int = 24, **counts: int) -> None:
+        """Close the book of a day: a hundred items, all of them in the mailboxes unless it is said otherwise.
+
+        :param until: the hour of the day at which its window ends.
+        """
         full = dict.fromkeys(("available_from_source", "staged", "converted", "decided"), 100)
         made = {"items_with_deliveries": 100, "available_for_import": 100, "imported": 100}
         window, staging = day_window(day, LONDON), StagingHook()
+        if until < 24:
+            window = Window(start=window.start, end=window.start + timedelta(hours=until))
         began = window.end + timedelta(hours=1)
         report = Report(
             window=window,
@@ -111,6 +116,34 @@ def test_a_gap_stands_out_and_is_the_oldest_day_that_is_not_archived(
     assert rows(output)[str(back(2))] == "not archived"
     assert f"The oldest day that is not, or not wholly, archived is {back(2)}, for 2 days." in output
     assert "Nobody has archived the day: trigger o2_network_archive for it, or create a backfill." in output
+
+
+def test_a_day_that_is_archived_in_part_is_named_and_is_status_1(days: Days, monkeypatch: pytest.MonkeyPatch) -> None:
+    days.book(back(1), until=12)
+    days.book(back(0))
+
+    status, output = days.ask(monkeypatch)
+
+    assert status == 1
+    assert "2 windows: 2 archived." in output
+    assert f"Archived in part only: {back(1)}." in output
+    assert days.ask(monkeypatch, str(back(0)))[0] == 0
+
+
+def test_days_of_which_there_is_nothing_are_no_empty_archive(days: Days, monkeypatch: pytest.MonkeyPatch) -> None:
+    days.book(back(0))
+
+    status, output = days.ask(monkeypatch, str(back(1)))
+
+    assert (status, output.splitlines()[0]) == (1, f"Nothing of {back(1)} is archived.")
+    assert days.ask(monkeypatch, "")[0] == 2
+
+
+def test_where_no_day_is_due_none_is_called_archived(days: Days, monkeypatch: pytest.MonkeyPatch) -> None:
+    days.book(back(0))
+    monkeypatch.setenv("O2_FIRST_DAY", str(YESTERDAY + timedelta(days=30)))
+
+    assert "No day is due yet." in days.ask(monkeypatch)[1]
 
 
 def test_failures_a_book_that_does_not_balance_and_a_late_day_are_told_with_what_to_do(
@@ -194,3 +227,4 @@ def test_an_altered_link_is_named_and_is_no_archived_day(days: Days, monkeypatch
 
     assert status == 1
     assert f"chain/{link.name} is not what it was: `o2-archive verify` says what else is not." in output
+    assert days.ask(monkeypatch, "--json") == (1, "")

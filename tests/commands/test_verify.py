@@ -71,7 +71,9 @@ def test_a_script_gets_an_object_a_proof(archived: Archive, verify: Verify) -> N
 def test_mailboxes_are_left_out_only_when_that_is_asked_for(
     archived: Archive, verify: Verify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert verify(DAY, "--mailboxes", "none")[0] == 0
+    status, told = verify(DAY, "--mailboxes", "none")
+    assert status == 0
+    assert told.endswith("All is proved but the mailboxes: nobody looked there.\n")
 
     monkeypatch.delenv("AIRFLOW_CONN_O2_GRAPH")
     status, told = verify(DAY)

@@ -178,12 +178,11 @@ def test_an_error_is_quoted_only_where_its_sentences_hold_nothing_personal() -> 
 
 
 def test_what_foreign_names_hold_is_no_line_and_no_template_and_no_mark_up() -> None:
-    notice = replace(
-        next(every_notice())[1], subject="a\nb", happened=("batch {{ conf }}\r\n\r\n{% x %} {# y #} <b>",)
-    ).as_text()
+    foreign = ("batch {{ conf }}\r\n\r\n{% x %} {# y #} <b>", "{{{ conf }} {{{{% x %}\x1b[2J\u202e")
+    notice = replace(next(every_notice())[1], subject="a\nb", happened=foreign).as_text()
 
     assert notice.subject == "a b"
-    assert notice.happened == ("batch { { conf }} { % x %} { # y #} <b>",)
+    assert notice.happened == ("batch { { conf }} { % x %} { # y #} <b>", "{ { { conf }} { { { { % x %}[2J")
     assert "&lt;b&gt;" in notice.html
 
 

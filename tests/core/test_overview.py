@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -150,6 +151,15 @@ def test_a_late_day_is_known_from_its_book_when_airflow_forgot_its_run() -> None
     assert late([slow])
     assert late([slow, book(one, 2, started_at=one.end + timedelta(days=1), completed_at=one.end + timedelta(days=1))])
     assert not late([book(one)])
+
+
+def test_a_day_of_a_backfill_waits_for_its_turn_and_is_not_late() -> None:
+    one = day(0)
+    waited = replace(run(one, hours=20), run_id="backfill__2026-11-01T00:00:00+00:00")
+    book_alone = book(one, run_id=waited.run_id, completed_at=one.end + timedelta(hours=20))
+
+    assert not late(runs=[waited])
+    assert not late([book_alone])
 
 
 def test_replays_are_no_windows() -> None:

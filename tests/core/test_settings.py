@@ -92,6 +92,7 @@ def test_a_switch_is_true_or_false_however_it_is_written(text: str, switched: bo
         ("O2_TIMEZONE", "../etc/localtime"),
         ("O2_FIRST_DAY", "01/11/2026"),
         ("O2_FIRST_DAY", "2026-02-30"),
+        ("O2_FIRST_DAY", "0026-11-01"),
         ("O2_IMPORT_TASKS", "0"),
         ("O2_IMPORT_TASKS", "65"),
         ("O2_MESSAGE_LIMIT_MB", "0"),

@@ -74,6 +74,13 @@ def test_every_kind_of_run_has_its_window(run_type: str, asked: bool, interval: 
     assert settle(run_type, asked=form, **bounds) == window
 
 
+@pytest.mark.parametrize(("day", "asked"), [("2026-11-20", (None, None)), (None, ("2026-11-20", "2026-11-21"))])
+def test_a_backfill_may_run_again_what_asked_for_its_own_day(
+    day: str | None, asked: tuple[str | None, str | None]
+) -> None:
+    assert settle("backfill", day=day, asked=asked) == INTERVAL
+
+
 def test_an_interval_of_length_nought_is_none() -> None:
     assert settle("scheduled", interval_end=at("2026-11-20T00:00")) == YESTERDAY
 
@@ -117,6 +124,7 @@ def test_a_day_that_has_begun_may_be_asked_for_and_is_waited_for() -> None:
         ("manual", "21.11.2026", (None, None), "day is no date: write it like 2026-11-21"),
         ("manual", "2026-02-30", (None, None), "day is no date"),
         ("manual", "9999-12-31", (None, None), "day is no date"),
+        ("manual", "0026-11-21", (None, None), "before the year 2000: correct its year"),
         ("manual", "2026-11-23", (None, None), "lies in the future"),
         ("manual", None, ("2026-11-22T07:30Z", "2026-11-22T08:00Z"), "lies in the future"),
         ("backfill", "2026-11-21", (None, None), "takes its windows from its dates"),
@@ -212,7 +220,14 @@ def test_a_window_is_known_by_its_name(moment: datetime, zone: str) -> None:
     assert Window.named(window.name) == window
 
 
-@pytest.mark.parametrize("name", ["", "20261121T000000Z", "20261121T000000Z--20261122", "raw", "a--b--c", "export"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "20261121T000000Z", "20261121T000000Z--20261122", "raw", "a--b--c", "export"),
+        *("20261121T000000Z--20261121T000000Z", "20261122T000000Z--20261121T000000Z"),
+        "2026112T000000Z--20261121T000000Z",
+    ],
+)
 def test_what_names_no_window_is_none(name: str) -> None:
     assert Window.named(name) is None
 

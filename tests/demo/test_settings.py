@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from demo.airflow_settings import GRAPH, SMTP, STAGING, TELEMESSAGE, Where, base_environment, complete, needs_sandbox
+from demo.airflow_settings import (
+    GRAPH,
+    SMTP,
+    STAGING,
+    TELEMESSAGE,
+    Where,
+    base_environment,
+    complete,
+    needs_sandbox,
+    write_environment,
+)
 from demo.options import Options
 
 OPTIONS = Options(items=1, users=1, seed=1, zone=ZoneInfo("Europe/London"), day=date(2026, 11, 21))
@@ -70,3 +82,19 @@ def test_what_runs_on_this_machine_is_not_reached_through_a_proxy(monkeypatch: p
     assert environ["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert "PYTHONDONTWRITEBYTECODE" not in environ
     assert environ["AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE"] == "False"
+
+
+def test_a_shell_that_reads_the_environment_file_has_what_airflow_has(tmp_path: Path) -> None:
+    environ = complete(base_environment(WHERE, "postgresql:///it's", scheduled=True), WHERE, OPTIONS, SANDBOX)
+    file = tmp_path / "environment"
+
+    write_environment(environ, file)
+
+    show = "import json, os; print(json.dumps(dict(os.environ)))"
+    command = ["sh", "-c", '. "$0" && exec python -c "$1"', str(file), show]
+    has = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert {name: has.get(name) for name in environ if name != "PATH"} == {
+        name: value for name, value in environ.items() if name != "PATH"
+    }
+    assert has["PATH"].split(":")[0] == str(Path(sys.executable).parent)
+    assert file.stat().st_mode & 0o777 == 0o600

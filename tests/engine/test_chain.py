@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from o2_connector.core.chain import Link, Sealed, before, gaps_of
-from o2_connector.core.layout import run_stem
+from o2_connector.core.layout import PACKED, run_stem
 from o2_connector.core.manifest import StagedObject
 from o2_connector.core.report import Counts, Detail, Report
 from o2_connector.core.window import Window
-from o2_connector.engine.chain import Chain, Closed, close, links_of
+from o2_connector.engine.chain import PACK_EVERY, Chain, Closed, close, links_of
 from o2_connector.hooks.staging import StagingHook
 
 BEGAN = datetime(2026, 11, 21, 1, tzinfo=UTC)
@@ -146,6 +149,24 @@ def test_a_reader_reads_each_link_once_and_sees_what_is_added_and_taken_away(boo
     assert list(reader.refresh()) == [second.sha256]
 
 
+def test_who_asks_while_a_reader_reads_waits_and_reads_nothing_again(books: Books) -> None:
+    first = books.close(1)
+    read: list[str] = []
+
+    class Slow(StagingHook):
+        def whole(self, name: str) -> bytes:
+            read.append(name)
+            time.sleep(0.2)
+            return super().whole(name)
+
+    reader = Chain(staging=Slow())
+    with ThreadPoolExecutor(3) as people:
+        found = list(people.map(lambda _: reader.refresh(), range(3)))
+
+    assert [list(each) for each in found] == [[first.sha256]] * 3
+    assert read == [first.name]
+
+
 def test_a_long_chain_is_read_from_its_end_alone(books: Books) -> None:
     links = [books.close(number) for number in range(40)]
     for each in links[:5]:
@@ -154,3 +175,62 @@ def test_a_long_chain_is_read_from_its_end_alone(books: Books) -> None:
     last = books.close(41)
 
     assert link_of(books, last).previous == (links[-1].sha256,)
+
+
+@pytest.fixture
+def packed(books: Books) -> Sequence[StagedObject]:
+    """Close books until they are packed, and one more; return their links."""
+    return [books.close(number) for number in range(PACK_EVERY + 1)]
+
+
+def test_of_a_long_chain_only_what_was_added_since_the_last_pack_is_read_link_by_link(
+    books: Books, packed: Sequence[StagedObject]
+) -> None:
+    for each in packed:
+        books.alter(each)  # who reads it finds no link
+
+    assert list(links_of(books.staging)) == [each.sha256 for each in packed[:-1]]
+    assert Chain(staging=books.staging).refresh() == {}
+
+
+def test_what_else_lies_beside_the_packs_is_none(books: Books, packed: Sequence[StagedObject]) -> None:
+    (books.folder / PACKED / "zeros").write_bytes(b"x")
+    for each in packed:
+        books.alter(each)
+
+    books.close(50)
+
+    assert len(links_of(books.staging)) == PACK_EVERY + 1
+
+
+def test_a_link_that_is_taken_away_is_missed_though_it_is_packed(books: Books, packed: Sequence[StagedObject]) -> None:
+    (books.folder / packed[3].name).unlink()
+
+    links = links_of(books.staging)
+
+    assert gaps_of(links).missing == {packed[3].sha256}
+    assert links == Chain(staging=books.staging).refresh()
+
+
+@pytest.mark.parametrize("content", [b"", b"no link\n"])
+def test_a_pack_that_is_altered_or_is_none_is_done_without(
+    books: Books, packed: Sequence[StagedObject], content: bytes
+) -> None:
+    (pack,) = books.staging.names(PACKED)
+    (books.folder / pack).unlink()
+    if content:
+        with books.staging.writer(f"{PACKED}00000032.", ".jsonl") as out:
+            out.write(content)
+    else:
+        (books.folder / pack).write_bytes(b"altered")
+
+    assert list(links_of(books.staging)) == [each.sha256 for each in packed]
+
+
+def test_each_pack_has_all_links_before_it(books: Books, packed: Sequence[StagedObject]) -> None:
+    links = [*packed, *(books.close(number) for number in range(PACK_EVERY - 1))]
+    for each in links:
+        books.alter(each)
+
+    assert len(list(books.staging.names(PACKED))) == 2
+    assert list(links_of(books.staging)) == [each.sha256 for each in links]

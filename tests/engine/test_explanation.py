@@ -338,3 +338,14 @@ def test_what_no_line_can_carry_is_shown_escaped(evidence: Evidence) -> None:
     assert captured.sender
     assert (captured.sender.phone, captured.sender.name) == ("+44\\u001b[31m", "Kim\\u000aItem o2-2\\ud83d")
     assert told(evidence).records[0].sender
+
+
+def test_a_line_that_somebody_has_forged_is_named_with_none_of_its_words(evidence: Evidence) -> None:
+    evidence.archive([record()])
+    stem = f"windows/{DAY.name}/converted/b0"
+    forged = evidence.put(f"{stem}.index.", ".jsonl", b'{"item_id":"o2-1","offset":"%b"}\n' % LEE.encode())
+
+    explanation = told(evidence)
+
+    assert explanation.unread == (f"staging: line 1 of {forged.name} is no IndexRow",)
+    assert len(explanation.conversions) == 1

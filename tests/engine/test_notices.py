@@ -65,6 +65,17 @@ def test_a_replay_tells_only_what_no_book_since_the_last_replay_named(books: Boo
     assert books.close(days(2), parked=["a", "b", "c"], replay=True) == []
 
 
+def test_parked_items_of_days_that_ended_long_ago_are_told_by_the_next_replay_and_once(books: Books) -> None:
+    books.close(parked=["a"])
+    assert books.close(days(-30), parked=["b"], after=timedelta(days=31)) == []
+    assert books.close(days(-29), parked=["c"], after=timedelta(days=30)) == []
+
+    told = books.close(days(1), parked=["a", "b", "c"], replay=True)
+
+    assert told == ["O2 archive: 2 items have no mailbox yet (the replay of parked items on Sunday 22 November 2026)"]
+    assert books.close(days(2), parked=["a", "b", "c"], replay=True) == []
+
+
 def test_where_the_book_that_told_is_gone_it_is_told_again(books: Books) -> None:
     books.close(parked=["a", "b"])
     (books.folder / books.reports[0].name).unlink()

@@ -44,7 +44,18 @@ def test_what_entra_does_not_grant_may_be_exchanges_to_grant(granted: list[str])
     assert "RBAC for Applications" in said
 
 
-@pytest.mark.parametrize("opaque", ["", "EwBwA8l6", "a.b.c", f"a.{base64.urlsafe_b64encode(b'[]').decode()}.c", "a.é"])
+def test_of_a_token_the_roles_are_read_and_nothing_else() -> None:
+    assert granted_in_entra(token()) == frozenset()
+    assert granted_in_entra(token(roles=["A", "B"], oid="x")) == {"A", "B"}
+
+
+@pytest.mark.parametrize(
+    "opaque",
+    [
+        *("", "EwBwA8l6", "a.b.c", "a.é", "a.!!!.c", token(roles="Mail.Read")),
+        f"a.{base64.urlsafe_b64encode(b'[]').decode()}.c",
+    ],
+)
 def test_a_token_that_does_not_show_what_it_has_is_no_fault(opaque: str) -> None:
     assert granted_in_entra(opaque) is None
     assert mail_permissions(opaque).endswith("cannot be read from its token.")

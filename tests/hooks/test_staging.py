@@ -92,6 +92,17 @@ def test_an_object_is_named_by_its_digest_and_comes_back_byte_for_byte(hook: Sta
         assert reader.read() == data
 
 
+def test_a_small_object_is_read_at_once_unless_its_bytes_are_others_or_not_there(hook: StagingHook) -> None:
+    staged = stage(hook, b"evidence")
+
+    assert hook.whole(staged.name) == b"evidence"
+    spoil(hook, staged, b"altered!")
+    with pytest.raises(IntegrityError, match=staged.name):
+        hook.whole(staged.name)
+    with pytest.raises(IntegrityError, match="it is not there"):
+        hook.whole(f"{RAW}none.{'0' * 64}.jsonl")
+
+
 def test_an_empty_object_is_an_object(hook: StagingHook) -> None:
     staged = stage(hook, b"")
 
@@ -460,6 +471,7 @@ def test_a_missing_connection_stops_with_the_remedy(monkeypatch: pytest.MonkeyPa
     [
         ({"conn_type": "s3"}, "is of type s3; make it fs"),
         ({"conn_type": "fs"}, "needs an absolute path"),
+        ({"conn_type": "fs", "extra": "[]"}, "needs an absolute path"),
         ({"conn_type": "fs", "extra": {"path": "relative/folder"}}, "needs an absolute path"),
         ({"conn_type": "wasb", "extra": {"container": "No_Such_Name"}}, "is no name for an Azure container"),
         ({"conn_type": "wasb", "extra": {"prefix": "a/../b"}}, "is no name for an object"),

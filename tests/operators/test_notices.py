@@ -177,7 +177,7 @@ def test_a_day_that_failed_is_told_with_each_cause_and_what_is_parked(
     assert f"The report: file://{line.staging}/windows/{window.name}/" in text
     assert parked == f"O2 archive: {counts['parked']} items of {called(window)} have no mailbox yet"
     assert "no mapping row and no e-mail property. What to do: add the participant's number to a mapping file" in why
-    assert line.xcom["reconcile", -1, "told"] is True
+    assert line.xcom["reconcile", -1, "told"] == 0
 
 
 def test_a_day_tells_its_items_by_outcome_and_how_old_it_is_before_and_after(line: Archive, failed: Failed) -> None:
@@ -190,6 +190,17 @@ def test_a_day_tells_its_items_by_outcome_and_how_old_it_is_before_and_after(lin
     assert 0 < ages[0] < ages[1] < 24 * 3600
     assert not PERSONAL.search("\n".join(values))
     assert not [user.id for user in line.sandbox.world.directory if user.id in "\n".join(values)]
+
+
+def test_a_dry_run_of_a_day_that_nobody_archived_makes_no_day_older(
+    line: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with statsd(monkeypatch) as sink:
+        line.run("dry", start=day(9).start, dry_run=True)
+        ages = [each.value for each in sink.told() if each.name == "o2_archive.oldest_window_age"]
+
+    assert len(ages) == 2
+    assert max(ages) < 8 * 24 * 3600
 
 
 def test_a_task_that_gave_up_is_told_in_its_own_words_and_the_age_goes_on_rising(
@@ -260,6 +271,19 @@ def test_what_reconcile_has_told_the_run_does_not_tell_again(line: Archive, sand
     assert told(sandbox) == []
 
 
+def test_what_fails_after_tasks_were_cleared_is_told_though_reconcile_told_of_what_was_before(
+    line: Archive, sandbox: Sandbox, failed: Failed
+) -> None:
+    finish(line, failed.error)
+    subjects(sandbox)
+    # import_to_mailboxes alone, which fails again: reconcile does not run
+    line.context = {**line.context, "dag_run": SimpleNamespace(**{**vars(line.context["dag_run"]), "clear_number": 1})}
+
+    run_failed(line)
+
+    assert subjects(sandbox) == [f"O2 archive: {called(day(1))} failed"]
+
+
 @pytest.mark.parametrize(("replay", "state"), [(False, "running"), (False, "failed"), (True, "running")])
 def test_a_run_that_is_late_is_told_by_the_triggerer(
     line: Archive, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, replay: bool, state: str
@@ -279,6 +303,12 @@ def test_a_run_that_is_late_is_told_by_the_triggerer(
 
 def test_a_run_that_was_done_just_now_is_not_told_to_be_late(line: Archive, sandbox: Sandbox) -> None:
     asyncio.run(passed(late_run("success"), replay=False))
+
+    assert told(sandbox) == []
+
+
+def test_a_day_of_a_backfill_that_waits_for_its_turn_is_not_told_to_be_late(line: Archive, sandbox: Sandbox) -> None:
+    asyncio.run(passed({**late_run("queued"), "run_type": "backfill"}, replay=False))
 
     assert told(sandbox) == []
 
@@ -344,17 +374,17 @@ def test_whichever_way_fails_the_other_tells_and_the_task_does_not_fail(
     monkeypatch.setattr(OwnNotifier, "broken", True)
     finish(line, RuntimeError())
     assert len(sandbox.mails) == 2
-    assert line.xcom["reconcile", -1, "told"] is True
+    assert line.xcom.pop(("reconcile", -1, "told")) == 0
 
     monkeypatch.setattr(OwnNotifier, "broken", False)
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", '{"conn_type": "smtp", "host": "127.0.0.1", "port": 1}')
     finish(line, RuntimeError())
     assert len(OwnNotifier.told) == 2
-    assert line.xcom["reconcile", -1, "told"] is True
+    assert line.xcom.pop(("reconcile", -1, "told")) == 0
 
     monkeypatch.setattr(OwnNotifier, "broken", True)
     finish(line, RuntimeError())
-    assert line.xcom["reconcile", -1, "told"] is False
+    assert ("reconcile", -1, "told") not in line.xcom
 
 
 def test_what_foreign_names_hold_is_no_template(line: Archive, sandbox: Sandbox) -> None:

@@ -22,6 +22,7 @@ from o2_connector.core.report import Detail
 from o2_connector.engine.park import leave, park
 from o2_connector.hooks.staging import StagingHook
 from o2_connector.ui.access import PEOPLE, READER, sees_people
+from o2_connector.ui.archive import open_archive
 from tests.ui.history import (
     add_book,
     add_run,
@@ -335,6 +336,12 @@ def test_a_day_that_nobody_archived_opens_with_its_neighbours(airflow: FastAPI, 
     assert (opened["newer"], opened["older"]) == (day(1).name, day(3).name)
 
 
+def test_a_window_of_the_last_day_that_there_is_opens(airflow: FastAPI, archive: StagingHook) -> None:
+    opened = client(airflow, "vic").get("/api/windows/99991231T000000Z--99991231T120000Z").json()
+
+    assert (opened["state"], opened["day"]) == ("not archived", None)
+
+
 def test_what_is_parked_now_stands_beside_what_was_parked_then(airflow: FastAPI, archive: StagingHook) -> None:
     add_book(report_of(day(1), counted(5, parked=2), details=(parked_detail(1), parked_detail(2))))
     first, second, other_day = waiting_item(1), waiting_item(2), waiting_item(3, back=2)
@@ -377,10 +384,13 @@ def test_a_report_that_was_altered_is_refused(airflow: FastAPI, archive: Staging
     staged.chmod(0o640)
     staged.write_bytes(staged.read_bytes().replace(b'"imported": 5', b'"imported": 6'))
 
+    books = open_archive().chain
+
     answer = client(airflow, "vic").get(f"/api/books/{digest}/report.json")
 
     assert answer.status_code == 503
     assert "sha256" in answer.json()["detail"]
+    assert open_archive().chain is books  # five years of them are not read again for that
 
 
 def test_a_window_whose_report_was_altered_is_shown_without_it(
@@ -419,8 +429,6 @@ def test_who_waits_is_a_table_that_no_spreadsheet_runs(airflow: FastAPI, archive
 def test_without_a_connection_the_page_says_what_to_do(
     airflow: FastAPI, archive: StagingHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from o2_connector.ui.archive import open_archive
-
     monkeypatch.delenv("AIRFLOW_CONN_O2_STAGING")
     open_archive.cache_clear()
     person = client(airflow, "vic")

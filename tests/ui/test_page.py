@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -183,6 +184,17 @@ def test_a_dry_run_of_an_archived_day_is_filled_in(page: Page) -> None:
 
     expect(dialog(page).locator('input[name="element_day"]')).to_have_value(str(date_of(day(3))))
     expect(dialog(page).locator('input[name="element_dry_run"]')).to_be_checked()
+
+
+def test_what_filled_in_the_form_is_not_in_the_address_of_the_run(page: Page) -> None:
+    past()
+    page.goto(f"{FRAME}/o2-archive/?window={day(3).name}")
+    framed(page).get_by_role("link", name="Dry run …").click()
+    expect(dialog(page).locator('input[name="element_dry_run"]')).to_be_checked()
+
+    dialog(page).get_by_role("button", name="Trigger").click()
+
+    expect(page).to_have_url(re.compile(r"/dags/o2_network_archive/runs/manual__[^?]*$"))
 
 
 def test_a_span_other_than_a_day_is_filled_in_by_the_clock_of_whoever_looks(page: Page) -> None:

@@ -31,6 +31,12 @@ def test_the_names_of_what_is_staged_are_listed_with_where_they_lie(airflow: Fas
     assert "business" not in answer.text
 
 
+def test_one_object_is_told_as_one(airflow: FastAPI, archive: StagingHook) -> None:
+    stage(archive, "b0")
+
+    assert "<p>1 object in <code>" in client(airflow, "vic").get("staged", params={"stem": STEM}).text
+
+
 def test_nobody_sees_them_without_leave_to_read_the_dag(airflow: FastAPI, archive: StagingHook) -> None:
     assert client(airflow).get("staged", params={"stem": STEM}).status_code in (401, 403)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from importlib import import_module
+from io import TextIOWrapper
 from signal import SIGINT, SIGPIPE
 from textwrap import dedent
 
@@ -40,6 +42,8 @@ STATUSES = """
 def main() -> int:
     """Do what was asked for on the command line; return the exit status."""
     _set_airflow_up()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that has no such character
     try:
         try:
             return _run(sys.argv[1:])
@@ -53,6 +57,10 @@ def main() -> int:
     except BrokenPipeError:  # who reads has read enough; Python flushes once more as it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + SIGPIPE
+    except Exception as error:  # noqa: BLE001  Python's own status would say that it was done; its words may hold a value
+        where = "".join(traceback.format_tb(error.__traceback__))
+        print(f"{where}{type(error).__name__}: not foreseen; report it with the lines above", file=sys.stderr)
+        return 2
 
 
 def _set_airflow_up() -> None:

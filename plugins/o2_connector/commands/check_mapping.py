@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from o2_connector.commands.connections import GRAPH, is_there
+from o2_connector.commands.mappings import MAPPINGS, add_folder_to
 from o2_connector.commands.screen import counted, summed, wrapped
 from o2_connector.core.errors import ConnectorError
 from o2_connector.core.mapping_files import Finding, MappingRow, Severity, labels_of, read_mapping_files
@@ -28,7 +29,7 @@ def add_to(subparsers: Subparsers) -> None:
         "Say what is not right in the mapping files, and where there is a connection o2_graph, which rows lead to no"
         " mailbox. Exit 1 where a run could not use them."
     )
-    parser.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, default=Path("include/mappings"))
+    add_folder_to(parser)
     parser.set_defaults(run=run)
 
 
@@ -37,12 +38,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     :raises StopError: where the folder or the settings are none.
     """
-    files = read_folder(arguments.folder)
-    settings = read_settings(os.environ, str(arguments.folder))
+    settings = read_settings(os.environ, MAPPINGS)
+    folder = Path(arguments.folder or settings.mappings)
+    files = read_folder(folder)
     rows, found = read_mapping_files(files, settings.region, ZoneInfo(settings.timezone))
     _, found = bind(rows, found)
     more, asked = _directory_findings(rows, files, settings)
-    findings = sorted([*found, *more, *unread(arguments.folder)], key=lambda finding: (finding.file, finding.line or 0))
+    findings = sorted([*found, *more, *unread(folder)], key=lambda finding: (finding.file, finding.line or 0))
     for finding in findings:
         print(wrapped(str(finding)))
     print(wrapped(asked))

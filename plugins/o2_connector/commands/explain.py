@@ -44,7 +44,7 @@ def add_to(subparsers: Subparsers) -> None:
     parser.description = (
         "Say what became of an item at every stage, from staging alone: when it was captured and where it is staged,"
         " what it was converted to, whose mailboxes it is for and by which rule, when it was delivered as which"
-        " message, or why not. Exit 1 where there is no such item."
+        " message, or why not. Exit 1 where there is no such item, or where something could not be read."
     )
     parser.add_argument("item_id", metavar="ITEM_ID", help="TeleMessage's id, as reports and e-mails have it")
     parser.add_argument("--window", metavar="WINDOW", help=f"look there alone: {WHAT}; else every window is looked at")
@@ -59,7 +59,7 @@ def add_to(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what became of the item; return 1 where there is none.
+    """Print what became of the item; return 1 where there is none, or where not all of it is known.
 
     :raises StopError: where the id or the window is none, or staging is not to be had.
     :raises IntegrityError: where there is no such item, and something could not be looked at.
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     item_id = _checked(arguments.item_id)
     staging = StagingHook()
     zone = ZoneInfo(read_settings(os.environ, "").timezone)
-    span = span_of(arguments.window, zone) if arguments.window else None
+    span = None if arguments.window is None else span_of(arguments.window, zone)
     explanation = explain(staging, item_id, list(windows_in(staging, span)), personal=arguments.show_personal)
     if arguments.json:
         sys.stdout.write(msgspec.json.encode(explanation).decode() + "\n")
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n\n".join("\n".join(paragraph) for paragraph in _paragraphs(explanation)))
     if explanation.unread and not explanation.is_found:
         raise IntegrityError("The item was not found, but not everything could be read: it may be in what is altered.")
-    return int(not explanation.is_found)
+    return int(bool(explanation.unread) or not explanation.is_found)
 
 
 def _checked(item_id: str) -> str:

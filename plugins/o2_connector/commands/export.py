@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -55,20 +56,20 @@ def run(arguments: argparse.Namespace) -> int:
     for fault in told.faults:
         print(wrapped(f"Not whole: {fault}"))
     print(wrapped("It holds texts, numbers, names and addresses, and only you can read it: keep it so."))
-    print(wrapped(f"Who has it checks it with: cd {arguments.to} && sha256sum -c SHA256SUMS"))
+    print(wrapped(f"Who has it checks it with: cd {quote(str(arguments.to))} && sha256sum -c SHA256SUMS"))
     return int(not told.is_whole)
 
 
 def _only(staging: StagingHook, asked: str, zone: ZoneInfo) -> Window:
     """Return the window that was asked for.
 
-    :raises StopError: when it is none, or several.
+    :raises StopError: when it is none: what shares time with it is not all of it, or is more.
     """
     span = span_of(asked, zone)
-    within = [each for each in windows_in(staging, span) if span.start <= each.start and each.end <= span.end]
-    if len(within) == 1:
-        return within[0]
-    if within:
-        names = ", ".join(each.name for each in within[:5]) + ("" if len(within) <= 5 else ", …")
-        raise StopError(f"{counted(len(within), 'window')} lie in {asked}: name one of them: {names}")
+    windows = list(windows_in(staging, span))
+    if span in windows:
+        return span
+    if windows:
+        names = ", ".join(each.name for each in windows[:5]) + ("" if len(windows) <= 5 else ", …")
+        raise StopError(f"{asked} is not one window, but shares time with {len(windows):,}: name one of them: {names}")
     raise StopError(f"No run has archived a window that lies in {asked}: `o2-archive status` shows which are.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from o2_connector.commands.mappings import MAPPINGS, add_folder_to
 from o2_connector.commands.screen import counted, summed, wrapped
 from o2_connector.commands.windows import WHAT, named, span_of
 from o2_connector.core.changes import Difference, together
@@ -40,7 +41,7 @@ def add_to(subparsers: Subparsers) -> None:
         " as they are now. Nothing is written to a mailbox. Exit 1 where a run could not use the files."
     )
     parser.add_argument("window", metavar="WINDOW", help=WHAT)
-    parser.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, default=Path("include/mappings"))
+    add_folder_to(parser)
     parser.set_defaults(run=run)
 
 
@@ -49,8 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     :raises StopError: where nothing that was asked for is archived, or the folder or the settings are none.
     """
-    folder: Path = arguments.folder
-    settings = read_settings(os.environ, str(folder))
+    settings = read_settings(os.environ, MAPPINGS)
+    folder = Path(arguments.folder or settings.mappings)
     zone = ZoneInfo(settings.timezone)
     span = span_of(arguments.window, zone)
     book, findings = check(read_folder(folder), settings.region, zone)

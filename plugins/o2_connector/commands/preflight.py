@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
+from o2_connector.commands.mappings import MAPPINGS
 from o2_connector.commands.screen import wrapped
 from o2_connector.core.preflight import Finding, OpenPoint
 from o2_connector.core.settings import read_settings
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     :raises StopError: where a setting is none.
     """
-    settings = read_settings(os.environ, "include/mappings")
+    settings = read_settings(os.environ, MAPPINGS)
     if arguments.canary is not None:
         settings = replace(settings, canary=arguments.canary)
     # Not before: Airflow takes two seconds to start.

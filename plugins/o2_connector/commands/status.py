@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,9 @@ from zoneinfo import ZoneInfo
 from o2_connector.commands.connections import has_database
 from o2_connector.commands.screen import counted, wrapped
 from o2_connector.commands.windows import named, span_of
-from o2_connector.core.overview import Overview, Run, State, WindowRow
-from o2_connector.core.settings import Settings, read_settings
-from o2_connector.core.window import Window, last_complete_day
+from o2_connector.core.overview import DayCell, Overview, Run, State, WindowRow
+from o2_connector.core.settings import read_settings
+from o2_connector.core.window import Window, day_window, last_complete_day
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -61,21 +62,30 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = read_settings(os.environ, mappings="")
     zone, now = ZoneInfo(settings.timezone), datetime.now(UTC)
-    span = span_of(arguments.span, zone) if arguments.span else _lately(now, zone)
+    span = _lately(now, zone) if arguments.span is None else span_of(arguments.span, zone)
     chain = Chain(staging=StagingHook())
     runs, not_asked = _runs(zone)
     standing = as_it_stands(chain, runs, settings, now)
     rows = [row for row in standing.rows if row.window.overlaps(span)]
+    cells = [cell for cell in standing.days if day_window(cell.day, zone).overlaps(span)]
     if arguments.json:
         for row in rows:
             print(json.dumps(_as_json(row)))
+    elif rows:
+        _print(rows, cells, standing, zone, now)
+    elif arguments.span is not None:
+        print(wrapped(f"Nothing of {arguments.span} is archived."))
     else:
-        _print(rows, standing, settings, now)
-        if not_asked:
-            print(wrapped(f"{not_asked} A run that failed before its book, or that is at work, is not known."))
+        print(wrapped("Nothing is archived yet. Unpause o2_network_archive in Airflow, or trigger it for a day."))
+    remarks = sys.stderr if arguments.json else sys.stdout
+    if not_asked:
+        more = "A run that failed before its book, or that is at work, is not known."
+        print(wrapped(f"{not_asked} {more}"), file=remarks)
     for name in chain.altered:
-        print(wrapped(f"{name} is not what it was: `o2-archive verify` says what else is not."))
-    return int(bool(chain.altered) or not all(row.state.is_over for row in rows))
+        print(wrapped(f"{name} is not what it was: `o2-archive verify` says what else is not."), file=remarks)
+    is_over = all(state.is_over for state in (*(row.state for row in rows), *(cell.state for cell in cells)))
+    is_nothing = arguments.span is not None and not rows
+    return int(not is_over or is_nothing or bool(chain.altered))
 
 
 def _lately(now: datetime, zone: ZoneInfo) -> Window:
@@ -99,11 +109,9 @@ def _runs(zone: ZoneInfo) -> tuple[list[Run], str]:
         return [], f"Airflow was not asked: its database does not answer ({type(error).__name__})."
 
 
-def _print(rows: Sequence[WindowRow], standing: Overview, settings: Settings, now: datetime) -> None:
-    zone = ZoneInfo(settings.timezone)
-    if not rows:
-        print(wrapped("Nothing is archived yet. Unpause o2_network_archive in Airflow, or trigger it for a day."))
-        return
+def _print(
+    rows: Sequence[WindowRow], cells: Sequence[DayCell], standing: Overview, zone: ZoneInfo, now: datetime
+) -> None:
     table: list[tuple[str, ...]] = [("window", "state", *_COLUMNS, "took")]
     table += [(named(row.window, zone), _state(row), *_counts(row), _took(row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -111,22 +119,28 @@ def _print(rows: Sequence[WindowRow], standing: Overview, settings: Settings, no
         shown = "".join(f"{number:>{width + 2}}" for number, width in zip(numbers, widths[2:], strict=True))
         print(f"{window:<{widths[0]}}  {state:<{widths[1]}}{shown}".rstrip())
     print()
-    for line in _sums(rows, standing, zone, now):
+    for line in _sums(rows, cells, standing, zone, now):
         print(wrapped(line, "  "))
 
 
-def _sums(rows: Sequence[WindowRow], standing: Overview, zone: ZoneInfo, now: datetime) -> Iterable[str]:
+def _sums(
+    rows: Sequence[WindowRow], cells: Sequence[DayCell], standing: Overview, zone: ZoneInfo, now: datetime
+) -> Iterable[str]:
     states = Counter(row.state for row in rows)
     yield f"{counted(len(rows), 'window')}: {', '.join(f'{states[each]:,} {each}' for each in State if states[each])}."
     if late := sum(row.late for row in rows):
         yield f"{counted(late, 'window')} took longer than allowed."
     yield from (_NOTES[each] for each in State if states[each] and each in _NOTES)
+    if partly := [str(cell.day) for cell in cells if cell.state is State.MISSING and cell.windows]:
+        yield f"Archived in part only: {', '.join(partly)}."
     if oldest := standing.oldest_missing(zone):
         days = (now - oldest.end) // timedelta(days=1)
         since = f"for {counted(days, 'day')}" if days else "since today"
         yield f"The oldest day that is not, or not wholly, archived is {named(oldest, zone)}, {since}."
-    else:
+    elif standing.days:
         yield "Every day is archived."
+    else:
+        yield "No day is due yet."
     if standing.replays:
         last = standing.replays[0]
         made = last.counts.imported + last.counts.partially_imported

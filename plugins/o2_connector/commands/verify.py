@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         unproved += 1
     if not arguments.json:
-        print(_summed(faults, unproved))
+        print(_summed(faults, unproved, extent))
     return 1 if faults else 2 if unproved else 0
 
 
@@ -101,9 +101,9 @@ def _print_json(result: Result) -> None:
     print(json.dumps(msgspec.to_builtins(result)), flush=True)
 
 
-def _summed(faults: int, unproved: int) -> str:
+def _summed(faults: int, unproved: int, extent: Extent) -> str:
     if faults:
         return f"{counted(faults, 'thing')} wrong."
     if unproved:
         return f"Nothing wrong was found, but {counted(unproved, 'thing')} could not be proved."
-    return "All is proved."
+    return "All is proved." if extent is not Extent.NONE else "All is proved but the mailboxes: nobody looked there."

@@ -22,9 +22,9 @@ def span_of(text: str, zone: ZoneInfo) -> Window:
     """
     if window := Window.named(text):
         return window
-    first, _, last = text.partition("..")
+    first, days, last = text.partition("..")
     try:
-        begin, end = date.fromisoformat(first), date.fromisoformat(last or first)
+        begin, end = date.fromisoformat(first), date.fromisoformat(last if days else first)
         span = Window(start=day_window(begin, zone).start, end=day_window(end, zone).end)
     except (ValueError, OverflowError):
         raise StopError(

@@ -73,6 +73,11 @@ LOOKS = "looks/"
 CHAIN = "chain/"
 """What the names of all links of the chain of books begin with."""
 
+PACKED = "packed/"
+"""What the names of objects begin with that repeat the chain's links, many in each."""
+
+_PACK = re.compile(f"{PACKED}([0-9]+)\\.[0-9a-f]{{64}}\\.jsonl")
+
 _LINK = re.compile(f"{CHAIN}([0-9]+)\\.([0-9a-f]{{64}})\\.jsonl")
 
 _ALL = "all"
@@ -222,6 +227,17 @@ def mapping_object(mapping: str) -> str:
 def link_stem(number: int) -> str:
     """Return the stem of a link of the chain; names sort by number."""
     return f"{CHAIN}{number:08d}."
+
+
+def packed_stem(number: int) -> str:
+    """Return the stem of the object that repeats all links up to a number; names sort by number."""
+    return f"{PACKED}{number:08d}."
+
+
+def packed_up_to(name: str) -> int:
+    """Return the number of the last link that such an object repeats, or 0 where the name is none's."""
+    found = _PACK.fullmatch(name)
+    return int(found[1]) if found else 0
 
 
 def link_of(name: str) -> tuple[int, str] | None:

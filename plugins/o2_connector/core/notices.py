@@ -7,6 +7,7 @@ run. Items are counted, and numbers are masked as in the report.
 from __future__ import annotations
 
 import html
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from o2_connector.core.window import Window, day_window
 
 MOST_LINES = 20
 """Lines of one kind that a notice has; the report has all of them."""
+
+_OPENS = re.compile(r"\{(?=[{%#])")  # what a template of Jinja's begins with
 
 SAFE = "Running it again is always safe: what is in a mailbox already is not delivered twice."
 
@@ -255,4 +258,5 @@ def are(count: int) -> str:
 
 
 def _plain(line: str) -> str:
-    return " ".join(line.split()).replace("{{", "{ {").replace("{%", "{ %").replace("{#", "{ #")
+    printed = "".join(letter for letter in " ".join(line.split()) if letter.isprintable())
+    return _OPENS.sub("{ ", printed)

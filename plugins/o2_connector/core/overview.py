@@ -17,6 +17,9 @@ from o2_connector.core.chain import Link, latest
 from o2_connector.core.report import Counts
 from o2_connector.core.window import Window, day_window
 
+BACKFILL = "backfill__"
+"""What the ids of a backfill's runs begin with, and no others."""
+
 
 class State(StrEnum):
     """Say how a window or a day stands, what needs a person most first."""
@@ -186,12 +189,18 @@ def _state(book: Link | None, runs: Sequence[Run]) -> State:
 
 
 def _late(books: Sequence[Link], runs: Sequence[Run], now: datetime, deadline: timedelta) -> bool:
-    """Tell whether the first run was late; runs again are nobody's deadline. A book tells where Airflow forgot it."""
+    """Tell whether the first run was late; runs again are nobody's deadline. A book tells where Airflow forgot it.
+
+    A backfill's days are all queued, and begun as Airflow says, when it is made: they wait for their turn, and are not
+    late.
+    """
     if runs:
         began = runs[0].queued_at or runs[0].started_at or now
-        return (runs[0].ended_at or now) - began > deadline
-    first = min(books, key=lambda link: link.number)
-    return first.completed_at - first.started_at > deadline
+        first, took = runs[0].run_id, (runs[0].ended_at or now) - began
+    else:
+        book = min(books, key=lambda link: link.number)
+        first, took = book.run_id, book.completed_at - book.started_at
+    return took > deadline and not first.startswith(BACKFILL)
 
 
 def _days(rows: Sequence[WindowRow], zone: ZoneInfo, first_day: date | None, now: datetime) -> Iterator[DayCell]:

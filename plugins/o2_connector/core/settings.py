@@ -14,6 +14,7 @@ import phonenumbers
 from o2_connector.core.conversion_profile import LARGEST_MEGABYTES, MESSAGE_CLASS, MESSAGE_MEGABYTES
 from o2_connector.core.errors import StopError
 from o2_connector.core.layout import BUCKETS, IMPORT_TASKS
+from o2_connector.core.window import EARLIEST
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,11 +116,16 @@ def _region(environ: Mapping[str, str]) -> str:
 
 
 def _day(environ: Mapping[str, str], name: str) -> str | None:
-    text = environ.get(name) or None
+    text = environ.get(name)
+    if not text:
+        return None
     try:
-        return text and date.fromisoformat(text).isoformat()
+        day = date.fromisoformat(text)
     except ValueError:
-        raise StopError(f"{name} is {text!r}: write a day like 2026-11-01, or leave it empty") from None
+        day = date.min
+    if day < EARLIEST.date():
+        raise StopError(f"{name} is {text!r}: write a day since {EARLIEST:%Y} like 2026-11-01, or leave it empty")
+    return day.isoformat()
 
 
 def _number(environ: Mapping[str, str], name: str, default: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -9,6 +10,9 @@ from zoneinfo import ZoneInfo
 from o2_connector.core.errors import StopError
 
 LONGEST = timedelta(days=31)  # TeleMessage freezes no longer window
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""Nothing was captured before: such a window is a mistyped year, and a book of it would make every day since a gap."""
 
 _INSTANT = "%Y%m%dT%H%M%SZ"
 
@@ -32,7 +36,8 @@ class Window:
             start, end = (datetime.strptime(each, _INSTANT).replace(tzinfo=UTC) for each in name.split("--"))
         except ValueError:
             return None
-        return cls(start=start, end=end)
+        window = cls(start=start, end=end)
+        return window if window.name == name and start < end else None  # strptime also takes fewer digits
 
     def overlaps(self, other: Window) -> bool:
         """Tell whether an item can be in both."""
@@ -70,7 +75,7 @@ def settle_window(
     """Settle which window a run archives, whatever started it.
 
     1. What the trigger form asks for wins, where it is over; a backfill must not ask, or all of its days would be the
-       same day.
+       same day. A run that asked for the day of its own dates may be run again by one: it keeps its configuration.
     2. A scheduled or backfilled run has its data interval.
     3. Any other run gets the last complete day before ``run_after``. A manual run's own data interval is never used:
        the UI and the REST API infer the interval *before* the logical date, the CLI one before *now* whatever the
@@ -80,14 +85,24 @@ def settle_window(
     """
     if asked:
         if run_type == "backfill":
-            raise StopError(
-                "A backfill takes its windows from its dates: create it without day, window_start and window_end in"
-                " its configuration, or trigger a single run for that window."
-            )
+            return _own_window(asked, interval_start, interval_end, run_after, zone)
         return _asked_window(asked, run_after, zone)
     if run_type != "manual" and interval_start and interval_end and interval_start < interval_end:
         return Window(start=_utc(interval_start), end=_utc(interval_end))
     return last_complete_day(run_after, zone)
+
+
+def _own_window(
+    asked: Asked, start: datetime | None, end: datetime | None, run_after: datetime, zone: ZoneInfo
+) -> Window:
+    with suppress(StopError):
+        window = _asked_window(asked, run_after, zone)
+        if start and end and window == Window(start=_utc(start), end=_utc(end)):
+            return window
+    raise StopError(
+        "A backfill takes its windows from its dates: create it without day, window_start and window_end in"
+        " its configuration, or trigger a single run for that window."
+    )
 
 
 def _asked_window(asked: Asked, run_after: datetime, zone: ZoneInfo) -> Window:
@@ -103,6 +118,8 @@ def _asked_window(asked: Asked, run_after: datetime, zone: ZoneInfo) -> Window:
         raise StopError("window_start must be before window_end: swap them or widen the window.")
     if window.end - window.start > LONGEST:
         raise StopError("The window is longer than 31 days: use a backfill, which archives day by day.")
+    if window.start < EARLIEST:
+        raise StopError(f"The window, {window}, lies before the year {EARLIEST:%Y}: correct its year.")
     if window.start >= run_after:
         raise StopError(f"The window, {window}, lies in the future: there is nothing to archive yet.")
     return window

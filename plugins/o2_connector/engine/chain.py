@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from hashlib import sha256
+from threading import Lock
+
+import msgspec
 
 from o2_connector.core.chain import Link, Sealed
-from o2_connector.core.errors import IntegrityError
-from o2_connector.core.layout import CHAIN, REPLAYS, WINDOWS, link_of, link_stem, run_stem
+from o2_connector.core.errors import ConnectorError, IntegrityError
+from o2_connector.core.layout import (
+    CHAIN,
+    PACKED,
+    REPLAYS,
+    WINDOWS,
+    link_of,
+    link_stem,
+    packed_stem,
+    packed_up_to,
+    run_stem,
+)
 from o2_connector.core.manifest import ConvertedBatch, Decision, StagedBatch, StagedObject
 from o2_connector.core.report import Report
 from o2_connector.hooks.staging import StagingHook
 
+_log = logging.getLogger("airflow.task")
+
 PARALLEL = 8
 """Links that are read at the same time."""
+
+PACK_EVERY = 32
+"""Links that are added until all of them are packed anew."""
 
 _RECENT = 32
 """How many numbers back a link may lie that nothing names yet: far more than runs end while one link is added."""
@@ -46,9 +66,14 @@ class Chain:
     staging: StagingHook
     links: dict[str, Link] = field(default_factory=dict)
     altered: tuple[str, ...] = ()
+    _one_at_a_time: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     def refresh(self) -> dict[str, Link]:
-        """Read what was added since; return all links."""
+        """Read what was added since; return all links. Who asks meanwhile waits, and need not read the same."""
+        with self._one_at_a_time:
+            return self._refresh()
+
+    def _refresh(self) -> dict[str, Link]:
         there = {digest: name for _, digest, name in _names(self.staging)}
         new = [name for digest, name in there.items() if digest not in self.links]
         with ThreadPoolExecutor(PARALLEL) as pool:
@@ -60,8 +85,13 @@ class Chain:
 
 
 def links_of(staging: StagingHook) -> dict[str, Link]:
-    """Return the links whose bytes are right, by digest, in the order in which they were added."""
-    return Chain(staging=staging).refresh()
+    """Return the links whose bytes are right, by digest, in the order in which they were added.
+
+    Most come from the last pack, where their digests are right or they are not theirs: who asks whether a link's own
+    object has these bytes asks :class:`Chain`.
+    """
+    packed = {digest: link for digest, line in _packed(staging).items() if (link := _link(line))}
+    return Chain(staging=staging, links=packed).refresh()
 
 
 def close(staging: StagingHook, closed: Closed, sealed: Iterable[str]) -> StagedObject:
@@ -92,7 +122,12 @@ def close(staging: StagingHook, closed: Closed, sealed: Iterable[str]) -> Staged
         log=closed.csv,
         seal=seal,
     )
-    return staging.write_lines(link_stem(number), [link])
+    added = staging.write_lines(link_stem(number), [link])
+    try:
+        _pack(staging, number)
+    except ConnectorError as error:  # the book is closed all the same, and the next one packs
+        _log.warning("The chain's links cannot be packed: %s", error)
+    return added
 
 
 def staged_names(
@@ -120,6 +155,38 @@ def _end(staging: StagingHook) -> tuple[int, tuple[str, ...]]:
     return highest + 1, tuple(sorted(recent.keys() - {digest for link in read for digest in link.previous}))
 
 
+def _pack(staging: StagingHook, number: int) -> None:
+    """Repeat all links in one object, where many were added since the last such one.
+
+    :param number: of the link that was added last.
+    """
+    last = _last_pack(staging)
+    if number - (packed_up_to(last) if last else 0) < PACK_EVERY:
+        return
+    packed = _packed(staging)
+    there = {digest: name for _, digest, name in _names(staging)}
+    new = [name for digest, name in there.items() if digest not in packed]
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        read = dict(zip(new, pool.map(partial(_line, staging), new), strict=True))
+    with staging.writer(packed_stem(number), ".jsonl") as out:
+        for digest, name in there.items():
+            out.write(packed.get(digest) or read[name] or b"")
+
+
+def _packed(staging: StagingHook) -> dict[str, bytes]:
+    """Return the lines of the last pack, by digest: a link is one line, so each shows by its digest whose it is."""
+    last = _last_pack(staging)
+    try:
+        lines = staging.whole(last).splitlines(keepends=True) if last else []
+    except IntegrityError:  # without it links are read one by one
+        return {}
+    return {sha256(line).hexdigest(): line for line in lines}
+
+
+def _last_pack(staging: StagingHook) -> str | None:
+    return max(staging.names(PACKED), key=packed_up_to, default=None)
+
+
 def _names(staging: StagingHook) -> Iterator[tuple[int, str, str]]:
     """Yield number, digest and name of each link, in the order in which they were added."""
     for name in staging.names(CHAIN):
@@ -129,7 +196,19 @@ def _names(staging: StagingHook) -> Iterator[tuple[int, str, str]]:
 
 def _read(staging: StagingHook, name: str) -> Link | None:
     """Return a link, or None where its bytes are not what its digest says: the chain goes on with its digest."""
+    line = _line(staging, name)
+    return _link(line) if line else None
+
+
+def _line(staging: StagingHook, name: str) -> bytes | None:
     try:
-        return next(staging.read_lines(staging.staged(name), Link), None)
+        return staging.whole(name)
     except IntegrityError:
+        return None
+
+
+def _link(line: bytes) -> Link | None:
+    try:
+        return msgspec.json.decode(line, type=Link)
+    except msgspec.DecodeError:
         return None

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from o2_connector.core.conversion import IndexRow, Reject
 from o2_connector.core.explanation import Explanation
 from o2_connector.core.identity import message_id
@@ -71,12 +69,10 @@ def _batches_with(finder: Finder, item_id: str, windows: Sequence[Window]) -> It
             continue
         at = window, which.batch
         batch = found.setdefault(at, Batch(window=window, objects=tuple(objects[at])))
-        for _, line in lines:
-            if which.kind == "index":
-                batch.rows.append((name, msgspec.json.decode(line, type=IndexRow)))
-            elif which.kind == "rejects":
-                reject = msgspec.json.decode(line, type=Reject)
-                batch.rejects[reject.line] = reject.fault
+        if which.kind == "index":
+            batch.rows.extend((name, row) for row in finder.read(name, lines, IndexRow))
+        elif which.kind == "rejects":
+            batch.rejects.update((each.line, each.fault) for each in finder.read(name, lines, Reject))
     yield from found.values()
 
 

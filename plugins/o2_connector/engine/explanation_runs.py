@@ -168,11 +168,10 @@ def _ledger(
         segment = segment_of(name)
         if segment is None:
             continue
-        for _, line in lines:
-            if segment.intents:
-                intents.append((segment.journal, msgspec.json.decode(line, type=Intent)))
-            else:
-                receipts.append((segment.journal, msgspec.json.decode(line, type=Receipt)))
+        if segment.intents:
+            intents.extend((segment.journal, each) for each in finder.read(name, lines, Intent))
+        else:
+            receipts.extend((segment.journal, each) for each in finder.read(name, lines, Receipt))
     return receipts, intents
 
 

@@ -46,7 +46,17 @@ class Finder:
 
     def rows(self, name: str, wanted: Wanted, kind: type[Row]) -> list[Row]:
         """Return the rows of an object whose lines have what is wanted."""
-        return [msgspec.json.decode(line, type=kind) for _, line in self.lines(name, wanted)]
+        return self.read(name, self.lines(name, wanted), kind)
+
+    def read(self, name: str, lines: Iterable[Line], kind: type[Row]) -> list[Row]:
+        """Return the rows that lines of an object are; one that is none is unread."""
+        rows: list[Row] = []
+        for number, line in lines:
+            try:
+                rows.append(msgspec.json.decode(line, type=kind))
+            except msgspec.DecodeError:  # whose words may hold a value
+                self.unread.append(f"staging: line {number} of {name} is no {kind.__name__}")
+        return rows
 
     def lines(self, name: str, wanted: Wanted) -> list[Line]:
         """Return the lines of an object that have what is wanted."""

@@ -1,6 +1,7 @@
 """Notices: what a book gives cause to tell, and nobody was told before.
 
-What was told is nowhere noted: whatever an earlier book of the chain says was told when that book was closed.
+What was told is nowhere noted: whatever an earlier book of the chain says was told when that book was closed, unless
+its day had ended long before.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from o2_connector.engine.chain import links_of
 from o2_connector.hooks.staging import StagingHook
 
 RECENT = timedelta(days=7)
-"""Silence is told of days that ended no longer ago: what a backfill finds in the past nobody can mend."""
+"""What a day gives cause to is told where it ended no longer ago: a backfill of a year is no reason for 365 notices. Of
+its parked items the next replay tells, once; silence in the past nobody can mend."""
 
 _LOOK_BACK = 31  # windows, for the last one that says who was silent
 
@@ -52,12 +54,12 @@ def news_of(staging: StagingHook, about: Subject, book: BookRead, digest: str) -
     """
     links = links_of(staging)
     this = links[digest]
-    if this.dry_run:
+    if this.dry_run or not _tells(this):
         return
     # A link that was added beside this one may or may not have been read by its run: it counts as later.
     earlier = [link for link in links.values() if link.number < this.number and not link.dry_run]
     yield from _parked(staging, about, book, this, earlier)
-    if not this.replay and this.completed_at - this.window.end <= RECENT:
+    if not this.replay:
         yield from _nothing(about, this, earlier)
         yield from _silent(staging, about, book, this, earlier)
 
@@ -71,7 +73,7 @@ def _parked(
     told = {
         each.item_id
         for link in (_since_last_replay(earlier) if this.replay else _of_window(this, earlier))
-        if link.counts.parked
+        if link.counts.parked and _tells(link)
         if (other := _read(staging, link))
         for each in other.details
         if each.outcome == "parked"
@@ -81,6 +83,11 @@ def _parked(
         oldest = min((each.since for each in details if each.since is not None), default=None)
         waited = 0.0 if oldest is None else this.completed_at.timestamp() - oldest / 1000
         yield parked(about, details=details, new=new, waiting=book.waiting, days=int(waited // 86400))
+
+
+def _tells(link: Link) -> bool:
+    """Tell whether of this book is told what it gives cause to."""
+    return link.replay or link.completed_at - link.window.end <= RECENT
 
 
 def _since_last_replay(earlier: Sequence[Link]) -> Iterator[Link]:

@@ -49,8 +49,9 @@ class ExtractOperator(ArchiveOperator):
         """Freeze, keep the source's answer, share the batches out."""
         window = self.window = window_of(context, self.timezone)
         staging = StagingHook()
-        # At every try, so that it goes on rising while TeleMessage does not answer.
-        tell_age(staging, zone=ZoneInfo(self.timezone), first_day=self.first_day, now=datetime.now(UTC), window=window)
+        # At every try, so that it goes on rising while TeleMessage does not answer. A dry run archives nothing.
+        begun = None if context["params"].get("dry_run") else window
+        tell_age(staging, zone=ZoneInfo(self.timezone), first_day=self.first_day, now=datetime.now(UTC), window=begun)
         export = TeleMessageHook().freeze_export(window.start, window.end)
         with staging.writer(export_stem(window), ".json") as answer:
             answer.write(msgspec.json.format(msgspec.json.encode(export), indent=1))

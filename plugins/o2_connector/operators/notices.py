@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 TOLD = "told"
-"""Key of the XCom by which ``reconcile`` says that it has told of the run's failure."""
+"""Key of the XCom by which ``reconcile`` says of which failure of the run it has told: how often the run was cleared
+before. What is left of the time before a clearing says nothing of what failed since."""
 
 _PLACEHOLDER = re.compile(r"\{\{\s*(subject|text)\s*\}\}")
 
@@ -113,7 +114,8 @@ class FailedBookNotifier(BookNotifier):
         """Tell, in the worker, when ``reconcile`` has failed for good."""
         if context.get("exception") is None:
             return  # its process was ended from outside: this is the DAG processor, and the run's callback will tell
-        context["ti"].xcom_push(key=TOLD, value=tell(self.settings, [self._failure(context)], context))
+        if tell(self.settings, [self._failure(context)], context):
+            context["ti"].xcom_push(key=TOLD, value=_cleared(context))
         self.tell_news(context)
 
     def _failure(self, context: Context) -> Notice:
@@ -148,7 +150,7 @@ class RunNotifier(BaseNotifier):
     def notify(self, context: Context) -> None:
         """Tell, in the DAG processor, when a run has failed."""
         ti: Any = context.get("ti")
-        if ti is not None and ti.xcom_pull(task_ids="reconcile", key=TOLD, map_indexes=None):
+        if ti is not None and ti.xcom_pull(task_ids="reconcile", key=TOLD, map_indexes=None) == _cleared(context):
             return
         window = None if self.replay else _window(context, self.settings.timezone)
         about = _subject(self.settings, context, window, replay=self.replay)
@@ -175,6 +177,8 @@ class LateNotifier(BaseNotifier):
         told: Mapping[str, Any] = context["dag_run"]
         if told["state"] == "success":
             return  # it was, just now
+        if told["run_type"] == "backfill":
+            return  # all of a backfill's days are queued when it is made: most of them wait for their turn
         run = _described(told)
         known: Any = {**context, "dag_run": run, "params": told["conf"] or {}, "run_id": told["dag_run_id"]}
         window = None if self.replay else _window(known, settings.timezone)
@@ -260,6 +264,12 @@ def _filled(value: Any, notice: Notice) -> Any:
 def _manifest(context: Context) -> ReportManifest | None:
     left = context["ti"].xcom_pull(task_ids="reconcile", map_indexes=None)
     return None if left is None else from_xcom(left, ReportManifest)
+
+
+def _cleared(context: Context) -> int:
+    """Return how often somebody has cleared tasks of the run."""
+    run: Any = context["dag_run"]
+    return run.clear_number or 0
 
 
 def _window(context: Context, timezone: str) -> Window | None:

@@ -16,7 +16,7 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from o2_connector.core.errors import ConnectorError
+from o2_connector.core.errors import ConnectorError, StopError
 from o2_connector.core.manifest import StagedObject
 from o2_connector.core.overview import State
 from o2_connector.core.window import Window
@@ -59,8 +59,9 @@ async def guarded(request: Request, go_on: Callable[[Request], Awaitable[Respons
 
 @app.exception_handler(ConnectorError)
 async def in_words(request: Request, error: ConnectorError) -> Response:
-    """Say what cannot be read and what to do about it; the archive is opened anew the next time."""
-    open_archive.cache_clear()
+    """Say what cannot be read and what to do; where that is to mend a connection, open the archive anew next time."""
+    if isinstance(error, StopError):
+        open_archive.cache_clear()
     return _refusal(request, 503, str(error))
 
 
@@ -135,8 +136,8 @@ def _is_page(request: Request) -> bool:
 
 def _listing(archive: Archive, session: SessionDep) -> bytes:
     stands_at = mark(archive, session)
-    if stands_at in archive.kept:
-        return archive.kept[stands_at]
+    if (kept := archive.kept.get(stands_at)) is not None:
+        return kept
     now = look(archive, session)
     body = msgspec.json.encode(listing(now.overview, archive.zone, now.at, len(archive.chain.altered)))
     archive.kept.clear()

@@ -92,8 +92,8 @@ def _counts(book: Link) -> tuple[int, ...]:
 def _seconds(row: WindowRow, now: datetime) -> int | None:
     if row.state is State.RUNNING and row.run:
         began = row.run.started_at or row.run.queued_at
-        return int((now - began).total_seconds()) if began else None
-    return int(row.book.seconds) if row.book else None
+        return round((now - began).total_seconds()) if began else None
+    return round(row.book.seconds) if row.book else None
 
 
 def _leads_to(cell: DayCell, states: Mapping[Window, State], zone: ZoneInfo) -> Window:

@@ -291,5 +291,8 @@ def _neighbours(rows: Sequence[WindowRow], window: Window) -> tuple[str | None, 
 
 
 def _day(window: Window, zone: ZoneInfo) -> date | None:
-    day = window.start.astimezone(zone).date()
-    return day if day_window(day, zone) == window else None
+    try:
+        day = window.start.astimezone(zone).date()
+        return day if day_window(day, zone) == window else None
+    except OverflowError:  # of the last day that there is in Python
+        return None

@@ -34,7 +34,9 @@ def staged(archive: Annotated[Archive, Depends(open_archive)], stem: Annotated[s
     window = window_of(stem)
     filled = {
         "url": escape(archive.staging.url(place)),
-        "count": f"The first {MOST:,} objects" if len(names) > MOST else f"{len(names):,} objects",
+        "count": f"The first {MOST:,} objects"
+        if len(names) > MOST
+        else f"{len(names):,} object{'s' * (len(names) != 1)}",
         "window": f'<p class="path"><a href="./?window={window.name}">The window</a></p>' if window else "",
         "names": "\n".join(f"<li><code>{escape(name.removeprefix(stem))}</code></li>" for name in names[:MOST]),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -71,6 +72,28 @@ def test_receipts_that_were_altered_are_named(copy: Evidence) -> None:
     altered = copy.spoil("/receipts.")
 
     assert any(altered in fault for fault in exported(copy, "jsonl").told.faults)
+
+
+def test_a_park_that_was_altered_is_named_and_what_it_lets_wait_is_not_known(copy: Evidence) -> None:
+    altered = copy.spoil("/waiting.")
+
+    export = exported(copy, "jsonl")
+
+    assert any(altered in fault for fault in export.told.faults)
+    assert export.told.not_exported == 0
+    assert items_of(export.target)["o2-parked"]["outcome"] == "not known"
+    assert items_of(export.target)["o2-2"]["outcome"] == "imported"
+
+
+def test_another_runs_decision_that_was_altered_is_named(evidence: Evidence) -> None:
+    evidence.archive([record()], run="first")
+    altered = evidence.spoil("/decision.")
+    evidence.archive([record()], run="second")
+
+    told = exported(evidence, "eml").told
+
+    assert any(altered in fault for fault in told.faults)
+    assert (told.exported, told.is_whole) == (1, False)
 
 
 def test_a_window_that_lacks_items_of_the_source_is_not_whole(evidence: Evidence) -> None:
@@ -142,7 +165,7 @@ def test_an_empty_folder_is_taken(archived: Evidence, tmp_path: Path) -> None:
 
 
 def test_a_place_that_is_not_there_is_refused(archived: Evidence, tmp_path: Path) -> None:
-    with pytest.raises(StopError, match="cannot be written"):
+    with pytest.raises(StopError, match="nowhere is not there: make it, or name another place"):
         export_window(archived.staging, DAY, tmp_path / "nowhere" / "export", "eml")
 
 
@@ -154,6 +177,18 @@ def test_a_failure_leaves_nothing_behind(copy: Evidence) -> None:
         exported(copy, "eml")
 
     assert sorted(copy.folder.iterdir()) == before
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_behind(archived: Evidence, tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(RECORDING) // 2, limits[1]))
+    try:
+        with pytest.raises(StopError, match=r"cannot be written .*: make room, or name another place"):
+            export_window(archived.staging, DAY, tmp_path / "export", "jsonl")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_export_leaves_nothing_under_its_name(archived: Evidence, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from o2_connector.engine.export.window import FORMATS
 from tests.core.people import item_row
 from tests.core.records import records
 from tests.core.rsmf_schema import MANIFEST
-from tests.engine.evidence import Evidence, evidence_in, lines_of, record
+from tests.engine.evidence import Evidence, attached, evidence_in, lines_of, record
 from tests.engine.export.exports import (
     LINES,
     PICTURE,
@@ -250,3 +250,13 @@ def test_a_day_of_more_events_than_a_file_takes_is_in_several(evidence: Evidence
     first, second = dict.fromkeys(paths)
     assert (paths.count(first), paths.count(second)) == (MOST_EVENTS, 1)
     assert second == first.replace(".rsmf", ".2.rsmf")
+
+
+def test_attachments_are_there_however_their_name_is_spelled(evidence: Evidence) -> None:
+    spelled = record("o2-2", itemType="MMS", attachments=attached(PICTURE)).replace(b'"attach', b'"\\u0061ttach')
+    evidence.archive([spelled], files=[PICTURE])
+
+    export = exported(evidence, "jsonl")
+
+    (attachment,) = items_of(export.target)["o2-2"]["attachments"]
+    assert (export.target / attachment["path"]).read_bytes() == PICTURE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import secrets
@@ -11,7 +10,6 @@ from dataclasses import replace
 import pytest
 
 from o2_connector.core.preflight import State
-from o2_connector.engine.preflight.graph_permissions import roles_of
 from sandbox.graph import tenant
 from tests.engine.preflight.conftest import MAIL_ROLES, Rig, sentences, states
 
@@ -48,22 +46,6 @@ def test_a_token_that_cannot_be_read_is_a_warning(only: Rig, monkeypatch: pytest
     monkeypatch.setattr(tenant, "make_token", lambda *_: f"opaque.{secrets.token_hex(8)}.token")
 
     assert "the token cannot be read" in sentences(only.run(), "graph.roles", State.WARNING)
-
-
-@pytest.mark.parametrize(
-    ("token", "roles"),
-    [
-        ("", None),
-        ("opaque", None),
-        ("a.b.c", None),
-        ("a.!!!.c", None),
-        ("a." + base64.urlsafe_b64encode(b'{"roles": "Mail.Read"}').decode() + ".c", None),
-        ("a." + base64.urlsafe_b64encode(b"{}").decode().rstrip("=") + ".c", frozenset()),
-        ("a." + base64.urlsafe_b64encode(json.dumps({"roles": ["A", "B"]}).encode()).decode() + ".c", {"A", "B"}),
-    ],
-)
-def test_of_a_token_the_roles_are_read_and_nothing_else(token: str, roles: frozenset[str] | None) -> None:
-    assert roles_of(token) == roles
 
 
 def test_without_user_read_all_nobody_is_found(only: Rig) -> None:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable
-from dataclasses import replace
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
 
 import pytest
 
+from o2_connector.core.errors import RetryError
 from o2_connector.core.layout import bucket_of
 from o2_connector.core.naming import FACTS_PROPERTY, UNFINISHED_CATEGORY
 from o2_connector.engine.chain import links_of
 from o2_connector.engine.ownership import owned
 from o2_connector.engine.paces import Paces
 from o2_connector.engine.proof.asked import asked_for
-from o2_connector.engine.proof.asking import Asking, Questions
+from o2_connector.engine.proof.asking import PATIENCE_SECONDS, Asking, Questions
 from o2_connector.engine.proof.ledgers import ledgers
 from o2_connector.engine.proof.mailboxes import Extent
 from o2_connector.engine.proof.result import Fault, Proof
 from o2_connector.hooks.graph import GraphHook
 from o2_connector.hooks.graph_mail import folders_call
+from o2_connector.hooks.graph_requests import Answer, Call, GraphRequests
 from o2_connector.hooks.staging import StagingHook
 from sandbox.graph.shapes import ItemBody
 from tests.archive import Archive
@@ -221,6 +225,20 @@ def test_graph_is_obeyed_when_it_throttles_and_when_it_fails(staged: Staged, sou
     assert sum(faulty.struck.values()) == 2
 
 
+def test_a_mailbox_that_graph_closes_for_an_hour_is_not_waited_for(staged: Staged, sound: Archive) -> None:
+    sound.sandbox.graph.faults.add(
+        "status", status=429, code="ApplicationThrottled", retry_after=3600, path="/messages"
+    )
+
+    begun = time.monotonic()
+    proved = staged.prove(extent=Extent.SAMPLE)
+
+    assert time.monotonic() - begun < PATIENCE_SECONDS / 2
+    assert proved.faults == []
+    (why,) = proved.unproved
+    assert "does not answer, or is closed to the application" in why
+
+
 def test_a_login_that_is_refused_is_not_proved(staged: Staged, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = json.loads(os.environ["AIRFLOW_CONN_O2_GRAPH"])
     monkeypatch.setenv("AIRFLOW_CONN_O2_GRAPH", json.dumps({**connection, "password": "wrong"}))
@@ -254,6 +272,37 @@ def test_questions_that_do_not_fit_a_turn_go_on_in_the_next(staged: Staged, soun
     asking.ask({mailbox: _questions(mailbox, answers) for mailbox in boxes})
 
     assert answers == {mailbox: [True, True] for mailbox in boxes}
+
+
+def test_questions_of_a_turn_that_was_lost_are_asked_again_in_the_next(staged: Staged, sound: Archive) -> None:
+    boxes = sorted({one.mailbox for one in held(sound)})
+    answers, told = dict[str, list[bool]](), list[str]()
+    graph = cast("GraphRequests", _Lost(graph=GraphHook().graph))
+    asking = Asking(StagingHook(), graph, lambda mailboxes, _: told.extend(mailboxes), owner_seconds=1.0)
+
+    asked = threading.Thread(target=asking.ask, args=({box: _questions(box, answers) for box in boxes},), daemon=True)
+    asked.start()
+    asked.join(30)
+
+    assert not asked.is_alive()
+    assert (answers, told) == ({mailbox: [True, True] for mailbox in boxes}, [])
+
+
+@dataclass(kw_only=True)
+class _Lost:
+    """Be a Graph that is not asked the first time, as when staging did not take signs of life for a minute."""
+
+    graph: GraphRequests
+    times: int = 0
+
+    def gated(self, _: object) -> _Lost:
+        return self
+
+    def batch_once(self, calls: Sequence[Call]) -> tuple[list[Answer], Answer]:
+        self.times += 1
+        if self.times == 1:
+            raise RetryError("this task could not show in staging that it still works")
+        return self.graph.batch_once(calls)
 
 
 def _questions(mailbox: str, answers: dict[str, list[bool]]) -> Questions:

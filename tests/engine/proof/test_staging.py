@@ -61,6 +61,24 @@ def test_a_missing_object_is_found(staged: Staged, kind: str) -> None:
     assert proved.about(name) == ([NAMED, GONE] if kind in ("report", "log", "seal") else [GONE])
 
 
+def test_of_a_book_whose_decision_is_gone_nothing_is_called_converted_or_waiting(staged: Staged) -> None:
+    for name in staged.names(f"{WINDOW}/runs/*/decision.*"):
+        staged.remove(name)
+
+    proved = staged.prove()
+
+    for proof in (Proof.CONVERSION, Proof.PARKED):
+        assert any("the book of run day over" in each for each in proved.of(proof).unproved)
+
+
+def test_of_a_day_without_a_book_nothing_is_proved(staged: Staged) -> None:
+    staged.remove("chain")
+
+    proved = staged.prove()
+
+    assert [proved.of(proof).proved for proof in (Proof.CONVERSION, Proof.PARKED)] == ["", ""]
+
+
 def test_attachments_are_read_too(staged: Staged) -> None:
     named = {
         attachment["sha256"]: record["itemId"]
@@ -174,6 +192,18 @@ def test_a_receipt_that_was_forged_with_every_digest_after_it_is_found_by_the_su
     faults = staged.prove().of(Proof.BOOKS).faults
 
     assert f"imported {_imported(staged)}, and it is {_imported(staged) - 1}" in faults[0].what
+
+
+def test_a_link_that_was_renamed_is_found(staged: Staged) -> None:
+    """It would push the number of the next link up."""
+    name = staged.names("chain/*")[1]
+    staged.write(name.replace("00000002", "00000099"), staged.read(name))
+    staged.remove(name)
+
+    (fault,) = staged.prove().of(Proof.CHAIN).faults
+
+    assert (fault.place, fault.what[:33]) == (name.replace("00000002", "00000099"), "its name has another number than ")
+    assert name in fault.remedy
 
 
 @pytest.mark.parametrize("place", ["first", "middle"])

@@ -7,7 +7,6 @@ from email.parser import BytesHeaderParser
 from typing import BinaryIO
 
 from o2_connector.core.errors import IntegrityError
-from o2_connector.core.items import parse_item
 from o2_connector.engine.export.manifest import AttachmentPlace
 from o2_connector.engine.export.places import PIECE, Place, Placed, Places, place_of
 from o2_connector.engine.export.source import Item, OpenBatch, Rejected
@@ -29,8 +28,7 @@ class EmlFormat:
                     yield each, self._place.reject(each)
                     continue
                 path = self._write(emls, each)
-                attachments = tuple(self._attachments(batch, emls, each, path)) if b"attachments" in each.record else ()
-                yield each, Placed(path=path, attachments=attachments)
+                yield each, Placed(path=path, attachments=tuple(self._attachments(batch, emls, each, path)))
 
     def finish(self) -> Places:
         """Have nothing left."""
@@ -56,7 +54,7 @@ class EmlFormat:
 
     def _attachments(self, batch: OpenBatch, emls: BinaryIO, item: Item, path: str) -> Iterator[AttachmentPlace]:
         left_out = _left_out(emls, item) if item.row.causes else frozenset()
-        for each in parse_item(item.record).attachments:
+        for each in item.attachments:
             if each.sha256 in left_out:
                 yield self._place.attachment(batch, each)
             else:

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -62,6 +62,8 @@ class Folder:
             if target.exists() and (not target.is_dir() or any(target.iterdir())):
                 raise StopError(f"{target} is there, and is no empty directory: name another for the export")
             self._root = Path(tempfile.mkdtemp(prefix=f".{target.name}.unfinished-", dir=target.absolute().parent))
+        except FileNotFoundError as error:
+            raise StopError(f"{target.absolute().parent} is not there: make it, or name another place") from error
         except OSError as error:
             raise StopError(f"{target} cannot be written ({error.strerror}): name another place") from error
         self._sums = _private(self._root / SUMS)
@@ -76,10 +78,18 @@ class Folder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave nothing behind of what was not sealed."""
-        self._sums.close()
-        self._lines.close()
+        """Leave nothing behind of what was not sealed.
+
+        :raises StopError: when the disk took no more.
+        """
+        for file in (self._sums, self._lines):
+            with suppress(OSError):  # of what is not written yet on a full disk
+                file.close()
         shutil.rmtree(self._root, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise StopError(
+                f"{self._target} cannot be written ({error.strerror}): make room, or name another place"
+            ) from error
 
     @contextmanager
     def file(self, path: str) -> Iterator[Out]:

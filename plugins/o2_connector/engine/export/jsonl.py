@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from o2_connector.core.items import parse_item
 from o2_connector.engine.export.places import PIECE, Place, Placed, Places
 from o2_connector.engine.export.source import OpenBatch, Rejected
 
@@ -25,8 +24,7 @@ class JsonlFormat:
             if isinstance(each, Rejected):
                 yield each, Placed(path=path, line=each.reject.line)
                 continue
-            files = parse_item(each.record).attachments if b"attachments" in each.record else ()
-            places = tuple(self._place.attachment(batch, file) for file in files)
+            places = tuple(self._place.attachment(batch, file) for file in each.attachments)
             yield each, Placed(path=path, line=each.line, attachments=places)
 
     def finish(self) -> Places:

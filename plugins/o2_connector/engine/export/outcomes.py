@@ -119,6 +119,7 @@ class Outcomes:
         self._packs: dict[str, int] = {}
         self._runs: list[str] = []
         self._waits: dict[tuple[str, str], list[Waits]] = {}
+        self._all_read = True
 
     def read(self) -> None:
         """Take in every decision by which deliveries were made, and what waits."""
@@ -127,16 +128,10 @@ class Outcomes:
         self._scratch.execute("BEGIN")  # never committed: the database is as short-lived as this object
         spans = ((span, REPLAYS) for span in windows_in(self._staging, self._window, REPLAYS))
         for span, root in ((self._window, WINDOWS), *spans):
-            for record in self._decisions(span, root):
-                self._runs.append(record.run_id)
-                for batch in record.batches:
-                    self._try(self._read_index, batch)
-                for shard in record.decision.shards:
-                    self._try(self._read_shard, shard)
-        for each in park_of(self._staging, self._window).waiting.values():
-            if each.window == self._window.name:
-                waits = Waits(since=_moment(each.parked), cause=each.why, nobody=each.nobody)
-                self._waits.setdefault((each.key, each.record), []).append(waits)
+            for name in self._staging.names(runs_stem(span, root)):
+                if "/decision." in name:
+                    self._try(self._read_decision, name)
+        self._try(self._read_park, self._window)
 
     def of(self, item_id: str, record: str) -> Became:
         """Return what became of an item.
@@ -162,19 +157,30 @@ class Outcomes:
     def _without(self, record: str) -> str:
         """Return what to say of an item without delivery, that waits for nobody on its own account."""
         decided = self._scratch.execute("SELECT 1 FROM items WHERE record = ?", (record,)).fetchone()
-        return "no delivery" if decided else "not known"
+        return "no delivery" if decided and self._all_read else "not known"
 
-    def _decisions(self, span: Window, root: str) -> Iterator[DecisionRecord]:
-        for name in self._staging.names(runs_stem(span, root)):
-            if "/decision." in name:
-                rows = list(self._staging.read_lines(self._staging.staged(name), DecisionRecord))
-                yield from (row for row in rows if not row.dry_run)
+    def _read_decision(self, name: str) -> None:
+        for record in list(self._staging.read_lines(self._staging.staged(name), DecisionRecord)):
+            if record.dry_run:
+                continue
+            self._runs.append(record.run_id)
+            for batch in record.batches:
+                self._try(self._read_index, batch)
+            for shard in record.decision.shards:
+                self._try(self._read_shard, shard)
+
+    def _read_park(self, window: Window) -> None:
+        for each in park_of(self._staging, window).waiting.values():
+            if each.window == window.name:
+                waits = Waits(since=_moment(each.parked), cause=each.why, nobody=each.nobody)
+                self._waits.setdefault((each.key, each.record), []).append(waits)
 
     def _try(self, read: Callable[[Read], None], what: Read) -> None:
         try:
             read(what)
         except IntegrityError as error:
             self._faults.append(str(error))
+            self._all_read = False
 
     def _read_index(self, batch: ConvertedBatch) -> None:
         pack = self._pack(batch.messages.name)

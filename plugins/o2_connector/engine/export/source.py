@@ -12,7 +12,7 @@ import msgspec
 from o2_connector.core.chain import Link, Sealed, latest
 from o2_connector.core.conversion import IndexRow, Missing, Reject
 from o2_connector.core.errors import IntegrityError, StopError
-from o2_connector.core.items import File, record_digest
+from o2_connector.core.items import Attachment, File, parse_item, record_digest
 from o2_connector.core.layout import run_stem
 from o2_connector.core.manifest import ConvertedBatch, DecisionRecord
 from o2_connector.core.outcomes import Cause
@@ -45,6 +45,12 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     line: int
     record: bytes
     row: IndexRow
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """Return its attachments; a record is parsed only where it may have any, however their name is spelled."""
+        may_have = b"attachments" in self.record or b"\\u" in self.record
+        return parse_item(self.record).attachments if may_have else ()
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):

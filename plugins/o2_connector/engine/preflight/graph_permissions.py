@@ -6,11 +6,8 @@ that Exchange gives ("RBAC for Applications") are in no token.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterator
-
-import msgspec
 
 from o2_connector.core.directory import DirectoryEntry
 from o2_connector.core.errors import StopError
@@ -18,29 +15,16 @@ from o2_connector.core.preflight import Area, Found, error, not_checked, ok, war
 from o2_connector.engine.preflight.checks import Check
 from o2_connector.hooks.graph import GraphHook
 from o2_connector.hooks.graph_directory import is_address
+from o2_connector.hooks.graph_permissions import MAIL, granted_in_entra
 from o2_connector.hooks.graph_requests import get
 
 DIRECTORY_ROLE = "User.Read.All"
-MAIL_ROLES = frozenset({"Mail.ReadWrite", "Mail-Advanced.ReadWrite.All"})
+MAIL_ROLES = frozenset(MAIL)
 
 _ROLE = re.compile(r"[A-Z][A-Za-z-]{1,40}(\.[A-Z][A-Za-z]{1,40}){1,4}")
 _NOBODY = "o2-archive-preflight@example.invalid"  # RFC 2606: nobody's
 _GRANT = f"grant the application permission {DIRECTORY_ROLE} with admin consent"
 _DELETED = "/directory/deletedItems/microsoft.graph.user?$select=id,userPrincipalName,mail,proxyAddresses&$top=1"
-
-
-class _Claims(msgspec.Struct):
-    roles: tuple[str, ...] = ()
-
-
-def roles_of(token: str) -> frozenset[str] | None:
-    """Return the application permissions that a token names, or None where it cannot be read."""
-    parts = token.split(".")
-    try:
-        claims = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        return frozenset(msgspec.json.decode(claims, type=_Claims).roles)
-    except (IndexError, ValueError, msgspec.DecodeError):
-        return None
 
 
 def permission_checks(graph: GraphHook, outside: str | None, *, at: int, by_number: bool) -> list[Check]:
@@ -56,7 +40,7 @@ def permission_checks(graph: GraphHook, outside: str | None, *, at: int, by_numb
         yield ok("the application is given a token")
 
     def roles() -> Iterator[Found]:
-        yield from _judged(roles_of(graph.graph.login.token()))
+        yield from _judged(granted_in_entra(graph.graph.login.token()))
 
     def users() -> Iterator[Found]:
         graph.find_mailboxes([_NOBODY], asked=at)

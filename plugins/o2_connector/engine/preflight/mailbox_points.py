@@ -21,8 +21,9 @@ from o2_connector.core.preflight import FOLDER_NAME
 from o2_connector.core.preflight_samples import Sample, sample_bytes
 from o2_connector.engine.preflight.canary import MESSAGE_CLASS, REFERENCES, REPLIES, Canary, expanding, instant, normal
 from o2_connector.engine.preflight.checks import Observation, Observed, said
-from o2_connector.engine.preflight.graph_permissions import MAIL_ROLES, roles_of
+from o2_connector.engine.preflight.graph_permissions import MAIL_ROLES
 from o2_connector.hooks.graph_mail import archived_call, item_call
+from o2_connector.hooks.graph_permissions import granted_in_entra
 from o2_connector.hooks.graph_requests import BATCH_LIMIT, Answer, Call, get, post, quoted
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -265,7 +266,7 @@ class _Points:
     # Attachments, and changes
 
     def attached(self) -> Observed:
-        roles = roles_of(self._canary.hook.graph.login.token())
+        roles = granted_in_entra(self._canary.hook.graph.login.token())
         held = "cannot be read" if roles is None else " and ".join(sorted(roles & MAIL_ROLES)) or "none"
         return f"by request and by session, on {datetime.now(UTC):%Y-%m-%d}, Mail roles in the token: {held}", True
 

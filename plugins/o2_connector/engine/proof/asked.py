@@ -88,6 +88,14 @@ class Asked:
         last = latest(book.link for book in books)
         return next((book for book in books if book.link is last), None)
 
+    def unknown(self, what: str) -> list[str]:
+        """Return of which books something is not known, since not all that they go by can be read."""
+        return [
+            f"{what} by {book.name} is not known: {name} is not what it was"
+            for book in self.books
+            for name in book.unread
+        ]
+
     def conversions(self) -> list[ConvertedBatch]:
         """Return what was converted, each once, however many runs went by it."""
         found = (batch for book in self.books for record in book.decisions for batch in record.batches)

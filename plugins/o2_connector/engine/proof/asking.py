@@ -86,9 +86,9 @@ class _Talk:
         """Take an answer; return for how long the mailbox is to be left alone, where it is to be asked again."""
         self.under_way.discard(place)
         now = time.monotonic()
-        if answer.verdict is Verdict.TRANSIENT and now - (self.troubled or now) < PATIENCE_SECONDS:
+        pause = backoff(self.stumbles, retry_after=answer.retry_after)
+        if answer.verdict is Verdict.TRANSIENT and now + pause - (self.troubled or now) < PATIENCE_SECONDS:
             self.troubled = self.troubled or now
-            pause = backoff(self.stumbles, retry_after=answer.retry_after)
             self.stumbles += now >= self.not_before  # once, of what was asked together
             self.not_before = max(self.not_before, now + pause)
             return pause
@@ -154,6 +154,8 @@ class Asking:
         """
         paces = Paces()
         buckets = {bucket_of(talk.mailbox) for talk in talks}
+        for talk in talks:
+            talk.under_way.clear()  # what a turn that was lost had sent is asked again
         with (
             owned(self._staging, buckets, paces, patience_seconds=patience_seconds) as ownership,
             ThreadPoolExecutor(BATCHES, "question") as pool,

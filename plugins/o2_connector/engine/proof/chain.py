@@ -45,6 +45,7 @@ def prove_chain(chain: Chain, heads: Collection[str]) -> Result:
     named = {each.name for link in links.values() for each in (link.report, link.log, link.seal)}
     faults = [
         *_links(links, chain.altered, heads),
+        *_renamed(staging, links),
         *(
             Fault(place=name, what="a link of the chain names it, and it is not there", remedy=RESTORE)
             for name in sorted(named - there)
@@ -78,6 +79,18 @@ def _links(links: Mapping[str, Link], altered: Sequence[str], heads: Collection[
                 place=f"{link_stem(link.number)}{digest}.jsonl",
                 what="its number does not follow those of the links that it names: it was made by hand",
                 remedy="Look who wrote it: the storage's own log can tell",
+            )
+
+
+def _renamed(staging: StagingHook, links: Mapping[str, Link]) -> Iterator[Fault]:
+    """Yield links whose names have another number than they say: the next one's would not follow."""
+    for name in staging.names(CHAIN):
+        number, digest = link_of(name) or (0, "")
+        if digest in links and links[digest].number != number:
+            yield Fault(
+                place=name,
+                what="its name has another number than it says: it was renamed, or copied",
+                remedy=f"Its name is {link_stem(links[digest].number)}{digest}.jsonl: see that it is there, and alone",
             )
 
 

@@ -64,9 +64,10 @@ def prove_conversion(staging: StagingHook, asked: Asked) -> Result:
             counts.batches += 1
             counts.items += batch.converted
             counts.rejects += batch.rejected
+    counts.unproved += asked.unknown("what was converted")
     return Result(
         proof=Proof.CONVERSION,
-        proved=_proved(counts),
+        proved=_proved(counts) if asked.books else "",
         faults=tuple(counts.faults),
         unproved=tuple(counts.unproved),
     )

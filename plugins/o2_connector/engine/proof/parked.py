@@ -41,7 +41,7 @@ def prove_parked(staging: StagingHook, asked: Asked, ledgers: Ledgers) -> Result
     unread = bool(faults)
     known = {*park.said.values()}
     waits = {item for name, item in park.said.items() if name not in park.gone}
-    unproved: list[str] = []
+    unproved = asked.unknown("what waits")
     items: dict[str, str] = {}
     for book in books:
         try:
@@ -63,7 +63,7 @@ def prove_parked(staging: StagingHook, asked: Asked, ledgers: Ledgers) -> Result
         else:
             what = "the book let it wait, and nothing in the park says so: it would never be delivered"
             faults.append(Fault(place=place, item_id=item_id, what=what, remedy=f"{RESTORE}, or {_AGAIN}"))
-    proved = "" if items or faults or unproved else "nothing waits by the books"
+    proved = "nothing waits by the books" if books and not (items or faults or unproved) else ""
     if still + since:
         many = counted(still + since, "item")
         proved = f"{many} parked or waiting by the books: {still:,} still wait, {since:,} were delivered"

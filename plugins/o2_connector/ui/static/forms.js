@@ -14,6 +14,7 @@ globalThis["O2 archive forms"] = () => null;
 const asked = new URLSearchParams(location.search);
 if (asked.has("o2_form") && location.pathname.endsWith("/dags/o2_network_archive")) {
   history.replaceState(history.state, "", location.pathname); // so that the form does not open again by itself
+  dispatchEvent(new PopStateEvent("popstate", { state: history.state })); // Airflow's router takes the query along else
   fill(asked.get("o2_form")).catch((error) => console.warn(`O2 archive: the form is not filled in: ${error.message}`));
 }
 

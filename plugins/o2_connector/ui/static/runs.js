@@ -32,7 +32,7 @@ export function runs({ passages, shown, name }, times) {
         run.started_at && run.ended_at ? took((new Date(run.ended_at) - new Date(run.started_at)) / 1000) : "",
       ),
       h("td", null, run.book ? outcome(run.book) : run.failed.length ? `failed: ${run.failed.join(", ")}` : "no book"),
-      h("td", { class: "actions" }, run.book && downloads(run.book.digest)),
+      h("td", { class: "downloads" }, run.book && downloads(run.book.digest)),
       h("td", null, run.state && airflowLink(`dags/${DAG}/runs/${encodeURIComponent(run.run_id)}`, "In Airflow")),
     ),
   );

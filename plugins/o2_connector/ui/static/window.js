@@ -184,7 +184,7 @@ function troubles({ troubles: found }, times) {
   );
   return section(
     "What needs somebody, and why",
-    table("Causes, with what to do", [["Outcome"], ["Cause"], ["Items", "number"], ["What to do"], ["Items"]], rows),
+    table("Causes, with what to do", [["Outcome"], ["Cause"], ["Items", "number"], ["What to do"], [""]], rows),
   );
 }
 
@@ -246,7 +246,7 @@ function waiting({ then, now, replays, people, name }, times) {
             h("td", { class: "number" }, count(each.counts.imported)),
             h("td", { class: "number" }, count(each.counts.failed)),
             h("td", { class: "number" }, count(each.counts.parked)),
-            h("td", { class: "actions" }, downloads(each.digest)),
+            h("td", { class: "downloads" }, downloads(each.digest)),
             h("td", null, airflowLink(`dags/o2_replay_parked/runs/${encodeURIComponent(each.run_id)}`, each.run_id)),
           ),
         ),
