@@ -52,7 +52,7 @@ mapping-diff: install
 
 ## Run every test.
 test: install
-	@exec $(bin)/python -m pytest --numprocesses auto --dist loadfile
+	@exec $(bin)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 ## Kill importing workers 1,000 times while Graph and staging do wrong, then count in the mailboxes (12 minutes).
 torture: install
