@@ -115,6 +115,7 @@ def _airflow(folder: Path) -> Iterator[tuple[str, str]]:
     import tests.conftest  # noqa: F401 (an Airflow home of its own, before anything imports Airflow)
     from tests.ui.server import api_server, served, token
 
+    os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"  # what it measures is on the same screen
     os.environ["AIRFLOW_CONN_O2_STAGING"] = json.dumps({"conn_type": "fs", "extra": {"path": str(folder / "staging")}})
     with api_server(folder) as app:
         _archive()

@@ -143,3 +143,8 @@ def test_every_room_is_in_the_architecture() -> None:
     assert {f"`plugins/o2_connector/{room}/`" for room in rooms} <= set(
         re.findall(r"^\| (`\S+`) \|", text_of("docs/architecture.md"), re.MULTILINE)
     )
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_has_a_place_left_to_be_filled_in(page: str) -> None:
+    assert re.findall(r"^(?:[A-Z]{6,}|TODO.*|TBD.*)$", text_of(page), re.MULTILINE) == []
