@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 
 from o2_connector.commands.connections import GRAPH, is_there
 from o2_connector.commands.mappings import MAPPINGS, add_folder_to
-from o2_connector.commands.screen import counted, summed, wrapped
+from o2_connector.commands.screen import summed, wrapped
 from o2_connector.core.errors import ConnectorError
 from o2_connector.core.mapping_files import Finding, MappingRow, Severity, labels_of, read_mapping_files
 from o2_connector.core.phone_book import bind
+from o2_connector.core.plurals import many
 from o2_connector.core.settings import Settings, read_settings
 from o2_connector.engine.mapping_folder import read_folder, unread
 
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(wrapped(str(finding)))
     print(wrapped(asked))
     numbers = len({row.number for row in rows})
-    counts = ", ".join((counted(len(files), "file"), counted(len(rows), "row"), counted(numbers, "number")))
+    counts = ", ".join((many(len(files), "file"), many(len(rows), "row"), many(numbers, "number")))
     print(f"{counts}: {summed(findings)}")
     return int(any(finding.severity is Severity.ERROR for finding in findings))
 

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from o2_connector.commands.screen import counted, wrapped
+from o2_connector.commands.screen import wrapped
 from o2_connector.commands.windows import WHAT, span_of
 from o2_connector.core.errors import IntegrityError, StopError
 from o2_connector.core.explanation import (
@@ -27,6 +27,7 @@ from o2_connector.core.explanation import (
 )
 from o2_connector.core.items import Identifier
 from o2_connector.core.outcomes import Outcome, remedy
+from o2_connector.core.plurals import many
 from o2_connector.core.settings import read_settings
 from o2_connector.engine.explanation import explain
 from o2_connector.engine.windows import windows_in
@@ -137,7 +138,7 @@ def _captured(record: RecordTold) -> Iterator[str]:
 
 def _attachment(each: AttachmentTold) -> Iterator[str]:
     where = each.staged or "not there"
-    yield from _facts(("attachment", f"{each.attachment_id}, {counted(each.size, 'byte')}: {where}"))
+    yield from _facts(("attachment", f"{each.attachment_id}, {many(each.size, 'byte')}: {where}"))
     if each.cause:
         yield from _facts(("", f"not in the e-mail: {each.cause}"))
 
@@ -145,7 +146,7 @@ def _attachment(each: AttachmentTold) -> Iterator[str]:
 def _converted(each: ConversionTold) -> Iterator[str]:
     yield from _facts(
         ("converter", f"version {each.converter}" if each.converter else "not known"),
-        ("e-mail", f"{each.emls or 'not there'}, {counted(each.length, 'byte')} from byte {each.offset}"),
+        ("e-mail", f"{each.emls or 'not there'}, {many(each.length, 'byte')} from byte {each.offset}"),
         ("SHA-256", each.sha256),
     )
     for cause in each.causes:
@@ -207,7 +208,7 @@ def _searched(windows: Sequence[str]) -> str:
         return "staging, for no window was archived there"
     if len(windows) == 1:
         return f"window {windows[0]}"
-    return f"{counted(len(windows), 'window')}, {windows[0]} to {windows[-1]}"
+    return f"{many(len(windows), 'window')}, {windows[0]} to {windows[-1]}"
 
 
 def _facts(*facts: tuple[str, str]) -> Iterator[str]:

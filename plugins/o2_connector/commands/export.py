@@ -9,9 +9,10 @@ from shlex import quote
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from o2_connector.commands.screen import counted, wrapped
+from o2_connector.commands.screen import wrapped
 from o2_connector.commands.windows import WHAT, named, span_of
 from o2_connector.core.errors import StopError
+from o2_connector.core.plurals import many
 from o2_connector.core.settings import read_settings
 from o2_connector.core.window import Window
 from o2_connector.engine.export.window import FORMATS, export_window
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     zone = ZoneInfo(read_settings(os.environ, "").timezone)
     window = _only(staging, arguments.window, zone)
     told = export_window(staging, window, arguments.to, arguments.format)
-    print(f"{arguments.to}: {named(window, zone)}, {counted(told.files, 'file')} of {told.bytes:,} bytes")
+    print(f"{arguments.to}: {named(window, zone)}, {many(told.files, 'file')} of {told.bytes:,} bytes")
     print(
         f"Items: {told.items:,} of the source, {told.exported:,} exported, {told.rejected:,} rejected,"
         f" {told.not_exported:,} not exported"

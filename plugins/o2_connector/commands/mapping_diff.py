@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from o2_connector.commands.mappings import MAPPINGS, add_folder_to
-from o2_connector.commands.screen import counted, summed, wrapped
+from o2_connector.commands.screen import summed, wrapped
 from o2_connector.commands.windows import WHAT, named, span_of
 from o2_connector.core.changes import Difference, together
 from o2_connector.core.errors import StopError
 from o2_connector.core.phone_book import check
+from o2_connector.core.plurals import many
 from o2_connector.core.report import NumberChange
 from o2_connector.core.settings import Settings, read_settings
 from o2_connector.core.window import Window
@@ -113,7 +114,7 @@ def _print_windows(windows: Iterable[Compared], names: list[str], zone: ZoneInfo
     if any(caught):
         print(f"To the catch-all mailbox: {_arrow(caught)} items that nobody else gets")
     if count < len(names):
-        print(f"Left out, for no run has delivered from them: {counted(len(names) - count, 'window')}")
+        print(f"Left out, for no run has delivered from them: {many(len(names) - count, 'window')}")
     return total
 
 
@@ -139,7 +140,7 @@ def _print_numbers(total: Difference) -> None:
     for each in numbers[:MOST_NUMBERS]:
         print(_number_line(each.number, _counts(each), each.place or "none"))
     if len(numbers) > MOST_NUMBERS:
-        print(f"… and {counted(len(numbers) - MOST_NUMBERS, 'number')} more")
+        print(f"… and {many(len(numbers) - MOST_NUMBERS, 'number')} more")
 
 
 def _number_line(number: str, counts: tuple[str, ...], place: str) -> str:

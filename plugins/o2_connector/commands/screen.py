@@ -9,6 +9,7 @@ from shutil import get_terminal_size
 from textwrap import fill
 
 from o2_connector.core.mapping_files import Finding, Severity
+from o2_connector.core.plurals import many
 
 
 def wrapped(text: str, indent: str = "    ") -> str:
@@ -19,12 +20,7 @@ def wrapped(text: str, indent: str = "    ") -> str:
     return fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a count of something."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
 def summed(findings: Iterable[Finding]) -> str:
     """Count findings by severity."""
     counts = Counter(finding.severity for finding in findings)
-    return ", ".join(counted(counts[each], each) for each in Severity if counts[each]) or "nothing to mend"
+    return ", ".join(many(counts[each], each) for each in Severity if counts[each]) or "nothing to mend"

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from o2_connector.commands.connections import has_database
-from o2_connector.commands.screen import counted, wrapped
+from o2_connector.commands.screen import wrapped
 from o2_connector.commands.windows import named, span_of
 from o2_connector.core.overview import DayCell, Overview, Run, State, WindowRow
+from o2_connector.core.plurals import many
 from o2_connector.core.settings import read_settings
 from o2_connector.core.window import Window, day_window, last_complete_day
 
@@ -127,15 +128,15 @@ def _sums(
     rows: Sequence[WindowRow], cells: Sequence[DayCell], standing: Overview, zone: ZoneInfo, now: datetime
 ) -> Iterable[str]:
     states = Counter(row.state for row in rows)
-    yield f"{counted(len(rows), 'window')}: {', '.join(f'{states[each]:,} {each}' for each in State if states[each])}."
+    yield f"{many(len(rows), 'window')}: {', '.join(f'{states[each]:,} {each}' for each in State if states[each])}."
     if late := sum(row.late for row in rows):
-        yield f"{counted(late, 'window')} took longer than allowed."
+        yield f"{many(late, 'window')} took longer than allowed."
     yield from (_NOTES[each] for each in State if states[each] and each in _NOTES)
     if partly := [str(cell.day) for cell in cells if cell.state is State.MISSING and cell.windows]:
         yield f"Archived in part only: {', '.join(partly)}."
     if oldest := standing.oldest_missing(zone):
         days = (now - oldest.end) // timedelta(days=1)
-        since = f"for {counted(days, 'day')}" if days else "since today"
+        since = f"for {many(days, 'day')}" if days else "since today"
         yield f"The oldest day that is not, or not wholly, archived is {named(oldest, zone)}, {since}."
     elif standing.days:
         yield "Every day is archived."

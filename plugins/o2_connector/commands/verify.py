@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from o2_connector.commands.connections import GRAPH, is_there
-from o2_connector.commands.screen import counted, wrapped
+from o2_connector.commands.screen import wrapped
 from o2_connector.commands.windows import WHAT, span_of
 from o2_connector.core.errors import ConnectorError
+from o2_connector.core.plurals import many
 from o2_connector.core.settings import read_settings
 from o2_connector.engine.proof.chain import head_of
 from o2_connector.engine.proof.mailboxes import Extent
@@ -103,7 +104,7 @@ def _print_json(result: Result) -> None:
 
 def _summed(faults: int, unproved: int, extent: Extent) -> str:
     if faults:
-        return f"{counted(faults, 'thing')} wrong."
+        return f"{many(faults, 'thing')} wrong."
     if unproved:
-        return f"Nothing wrong was found, but {counted(unproved, 'thing')} could not be proved."
+        return f"Nothing wrong was found, but {many(unproved, 'thing')} could not be proved."
     return "All is proved." if extent is not Extent.NONE else "All is proved but the mailboxes: nobody looked there."

@@ -14,8 +14,9 @@ from datetime import datetime
 import msgspec
 
 from o2_connector.core.errors import ConnectorError
-from o2_connector.core.notices import MOST_LINES, SAFE, Notice, Subject, are, by_cause, many, moment_in_words
+from o2_connector.core.notices import MOST_LINES, SAFE, Notice, Subject, by_cause, moment_in_words
 from o2_connector.core.outcomes import Outcome
+from o2_connector.core.plurals import are, many
 from o2_connector.core.report import Counts, Detail
 
 _DOES = {

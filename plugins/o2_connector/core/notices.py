@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from o2_connector.core.plurals import are, many
 from o2_connector.core.report import Detail, Silent, remedy_of
 from o2_connector.core.window import Window, day_window
 
@@ -245,16 +246,6 @@ def by_cause(details: Iterable[Detail]) -> Iterator[str]:
     causes = Counter((each.cause, remedy_of(each)) for each in details)
     for (cause, what), count in causes.most_common(MOST_LINES):
         yield f"- {count:,}: {cause}. What to do: {what or 'look this code of Microsoft Graph up'}."
-
-
-def many(count: int, one: str, several: str | None = None) -> str:
-    """Return a count with its noun."""
-    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
-
-
-def are(count: int) -> str:
-    """Return the verb for a count."""
-    return "is" if count == 1 else "are"
 
 
 def _plain(line: str) -> str:

@@ -16,11 +16,12 @@ from o2_connector.core.conversion import IndexRow
 from o2_connector.core.errors import IntegrityError
 from o2_connector.core.layout import converted_stem, export_stem, raw_stem
 from o2_connector.core.manifest import DecisionRecord, Frozen, StagedBatch, StagedObject
+from o2_connector.core.plurals import many
 from o2_connector.core.report import Report, log_rows, report_json
 from o2_connector.core.source import Export
 from o2_connector.engine import book as ledger
 from o2_connector.engine.proof.asked import Asked, Book
-from o2_connector.engine.proof.result import Fault, Proof, Result, counted
+from o2_connector.engine.proof.result import Fault, Proof, Result
 from o2_connector.engine.report import replay_report, window_report
 from o2_connector.hooks.staging import StagingHook
 
@@ -70,10 +71,10 @@ def prove_books(staging: StagingHook, asked: Asked) -> Result:
         last = asked.last_of(window)
         faults += _unsettled(last) if last else ()
     unproved += _gaps(asked)
-    many = f"{counted(books, 'book')} added up again, {counted(items, 'item')} and {deliveries:,} deliveries"
+    again = f"{many(books, 'book')} added up again, {many(items, 'item')} and {deliveries:,} deliveries"
     return Result(
         proof=Proof.BOOKS,
-        proved=f"{many} with their receipts: the reports say the same" if books else "",
+        proved=f"{again} with their receipts: the reports say the same" if books else "",
         faults=tuple(faults),
         unproved=tuple(unproved),
     )

@@ -10,9 +10,10 @@ from o2_connector.core.chain import Link, Sealed, before, gaps_of
 from o2_connector.core.errors import IntegrityError, StopError
 from o2_connector.core.layout import CHAIN, REPLAYS, WINDOWS, link_of, link_stem
 from o2_connector.core.manifest import StagedObject
+from o2_connector.core.plurals import many
 from o2_connector.engine.chain import Chain
 from o2_connector.engine.proof.asked import stem_of
-from o2_connector.engine.proof.result import Fault, Proof, Result, counted
+from o2_connector.engine.proof.result import Fault, Proof, Result
 from o2_connector.hooks.staging import StagingHook
 
 RESTORE = "Restore it from a copy of staging; what changed it, and when, the storage's own log can tell"
@@ -123,7 +124,7 @@ def _sealed(staging: StagingHook, seal: StagedObject) -> set[str]:
 def _sound(links: Mapping[str, Link], heads: Collection[str]) -> Iterator[str]:
     """Yield what is so of the links."""
     ends = ", ".join(sorted(f"{link_stem(links[last].number)}{last}.jsonl" for last in gaps_of(links).last))
-    yield f"{counted(len(links), 'link')}, each as its digest says, ending at {ends}"
+    yield f"{many(len(links), 'link')}, each as its digest says, ending at {ends}"
     if found := [head for head in heads if head in links]:
         held = len(set().union(*(before(links, head) for head in found)))
-        yield f"{counted(held, 'link')} up to what was given as its head"
+        yield f"{many(held, 'link')} up to what was given as its head"

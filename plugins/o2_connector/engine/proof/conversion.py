@@ -21,10 +21,11 @@ from o2_connector.core.items import Captured, captured, record_digest
 from o2_connector.core.ledger import Packed
 from o2_connector.core.manifest import ConvertedBatch
 from o2_connector.core.outcomes import Cause
+from o2_connector.core.plurals import many
 from o2_connector.core.rebuild import Archived, read_eml, read_graph_message, rebuild
 from o2_connector.engine.conversion import MadeAgain, convert_again
 from o2_connector.engine.proof.asked import Asked
-from o2_connector.engine.proof.result import Fault, Proof, Result, counted
+from o2_connector.engine.proof.result import Fault, Proof, Result
 from o2_connector.hooks.staging import StagingHook
 
 _PARTS = ("e-mails", "index", "messages", "participants")
@@ -76,7 +77,7 @@ def prove_conversion(staging: StagingHook, asked: Asked) -> Result:
 def _proved(counts: _Counts) -> str:
     if not counts.batches:
         return "" if counts.faults or counts.unproved else "nothing was converted"
-    records = counted(counts.items + counts.rejects, "record")
+    records = many(counts.items + counts.rejects, "record")
     batches = f"{counts.batches:,} batch{'es' * (counts.batches != 1)}"
     said = f"{records} in {batches} converted again: the same {counts.items:,} e-mails and {counts.rejects:,} rejects"
     if counts.others:
@@ -136,7 +137,7 @@ def _rebuilt(staging: StagingHook, batch: ConvertedBatch, counts: _Counts) -> It
         for row in rows:
             yield _other(batch.index.name, "there is no record of it", row.item_id)
         if rejects:
-            yield _other(batch.raw.name, f"{counted(len(rejects), 'record')} that were rejected are not there")
+            yield _other(batch.raw.name, f"{many(len(rejects), 'record')} that were rejected are not there")
         if emls.read(1) or messages.read(1):
             yield _other(batch.emls.name, "it has more than the index says")
 

@@ -12,10 +12,11 @@ from o2_connector.core.errors import ConnectorError, IntegrityError, ItemError
 from o2_connector.core.items import parse_item
 from o2_connector.core.layout import BatchObject, attachment_object
 from o2_connector.core.manifest import StagedObject
+from o2_connector.core.plurals import many
 from o2_connector.engine.conversion import missing_of
 from o2_connector.engine.proof.asked import Asked, Book
 from o2_connector.engine.proof.chain import RESTORE
-from o2_connector.engine.proof.result import Fault, Proof, Result, counted
+from o2_connector.engine.proof.result import Fault, Proof, Result
 from o2_connector.hooks.staging import StagingHook
 from o2_connector.hooks.staging_streams import BLOCK
 
@@ -45,7 +46,7 @@ def prove_objects(staging: StagingHook, asked: Asked) -> Result:
                             faults.append(found)
                         case str():
                             unproved.append(found)
-    proved = f"{counted(count, 'object')}, {_bytes(size)}: every byte as its digest says" if count else ""
+    proved = f"{many(count, 'object')}, {_bytes(size)}: every byte as its digest says" if count else ""
     return Result(proof=Proof.OBJECTS, proved=proved, faults=tuple(faults), unproved=tuple(unproved))
 
 
@@ -133,4 +134,4 @@ def _bytes(size: int) -> str:
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= factor:
             return f"{size / factor:,.1f} {unit}"
-    return counted(size, "byte")
+    return many(size, "byte")

@@ -9,12 +9,13 @@ from o2_connector.core.errors import IntegrityError
 from o2_connector.core.layout import PARKED
 from o2_connector.core.outcomes import Cause
 from o2_connector.core.parked import Gone, Waiting
+from o2_connector.core.plurals import many
 from o2_connector.core.report import Detail
 from o2_connector.core.window import Window
 from o2_connector.engine.proof.asked import Asked, Book
 from o2_connector.engine.proof.chain import RESTORE
 from o2_connector.engine.proof.ledgers import Ledgers
-from o2_connector.engine.proof.result import Fault, Proof, Result, counted
+from o2_connector.engine.proof.result import Fault, Proof, Result
 from o2_connector.hooks.staging import StagingHook
 
 _REPEATED = (Cause.SAME_ITEM_AGAIN, Cause.CONFLICTING_ITEM)  # such an item waits for nobody
@@ -65,8 +66,8 @@ def prove_parked(staging: StagingHook, asked: Asked, ledgers: Ledgers) -> Result
             faults.append(Fault(place=place, item_id=item_id, what=what, remedy=f"{RESTORE}, or {_AGAIN}"))
     proved = "nothing waits by the books" if books and not (items or faults or unproved) else ""
     if still + since:
-        many = counted(still + since, "item")
-        proved = f"{many} parked or waiting by the books: {still:,} still wait, {since:,} were delivered"
+        there = many(still + since, "item")
+        proved = f"{there} parked or waiting by the books: {still:,} still wait, {since:,} were delivered"
     return Result(proof=Proof.PARKED, proved=proved, faults=tuple(faults), unproved=tuple(unproved))
 
 

@@ -56,8 +56,3 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     proved: str
     faults: tuple[Fault, ...] = ()
     unproved: tuple[str, ...] = ()
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a count of something."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
